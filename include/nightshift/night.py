@@ -1,0 +1,80 @@
+"""A night: a half-open interval of time, `[start, end)`, in UTC.
+
+What learns in a night sees events before `start`; what judges sees those in `[start, end)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from nightshift.errors import UsageError
+
+DAY = timedelta(days=1)
+_EXAMPLE = "give a date (2017-11-20), or start/end (2017-11-20/2017-11-27, times allowed)"
+
+
+def parse_time(text: str) -> datetime:
+    """An ISO 8601 date or time as aware UTC; a time without a zone is taken as UTC."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a date or time.", hint=_EXAMPLE) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def stamp(moment: datetime) -> str:
+    """A time as a path component that sorts: `20171120T000000Z`, with microseconds if any."""
+    moment = moment.astimezone(UTC)
+    return moment.strftime("%Y%m%dT%H%M%S" + (".%f" if moment.microsecond else "") + "Z")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Night:
+    """The half-open interval `[start, end)`; both ends aware, in UTC."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            moment: datetime = getattr(self, name)
+            if moment.tzinfo is None:
+                raise UsageError(f"night.{name} has no time zone.", hint="pass an aware datetime")
+            object.__setattr__(self, name, moment.astimezone(UTC))
+        if self.end <= self.start:
+            raise UsageError(
+                f"A night ends after it starts; got {self.start} to {self.end}.", hint=_EXAMPLE
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`2017-11-20` (that day), or `start/end`.
+
+        >>> Night.parse("2017-11-20").key
+        '2017-11-20'
+        >>> Night.parse("2017-11-20/2017-11-27").key
+        '20171120T000000Z-20171127T000000Z'
+        """
+        first, slash, last = text.partition("/")
+        start = parse_time(first)
+        return cls(start, parse_time(last) if slash else start + DAY)
+
+    @property
+    def key(self) -> str:
+        """The partition key: the date for a UTC day, else both ends; safe in a path."""
+        if self.end - self.start == DAY and self.start == self.start.replace(
+            hour=0, minute=0, second=0, microsecond=0
+        ):
+            return self.start.strftime("%Y-%m-%d")
+        return f"{stamp(self.start)}-{stamp(self.end)}"
+
+    def __str__(self) -> str:
+        return self.key
+
+
+def nights_between(first: datetime, last: datetime) -> list[Night]:
+    """Daily nights from the day of `first` up to and including the day of `last`."""
+    days = (last - first) // DAY
+    return [Night(first + i * DAY, first + (i + 1) * DAY) for i in range(days + 1)]

@@ -1,0 +1,353 @@
+"""One settings tree for every stage, on one machine and past it.
+
+Read in this order, later wins: the defaults below, `nightshift.toml` in the working directory
+(or the file named by `NIGHTSHIFT_CONFIG`), environment variables such as
+`NIGHTSHIFT_STORE__URL`, then what a command line or a DAG's form passes. Nothing else in the
+library reads the environment. A stage is keyed by the sections it names, so a change of
+`report` never makes `finetune` run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from nightshift.errors import SettingsError
+
+CONFIG_VARIABLE = "NIGHTSHIFT_CONFIG"
+
+
+class Section(BaseModel):
+    """A frozen branch of the tree; an unknown key is an error that names it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- where things are ------------------------------------------------------------------------
+
+
+class StoreSettings(Section):
+    """The event store: the shop's Postgres, or the embedded server when no URL is given."""
+
+    url: SecretStr | None = Field(None, description="SQLAlchemy URL (postgresql+psycopg2://…)")
+    database: str = Field("shop", description="database on the embedded server")
+    pseudonym_key: SecretStr | None = Field(
+        None, description="key of the user pseudonyms; by default random, kept in the store"
+    )
+
+
+class LakeSettings(Section):
+    """The object storage: one root URI."""
+
+    root: str | None = Field(None, description="file:///… or s3://bucket/…; default: home/lake")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="fsspec options, such as endpoint_url for s3"
+    )
+
+
+class ComputeSettings(Section):
+    """What one process may use."""
+
+    threads: int = Field(2, ge=1, description="CPU threads of torch, CTranslate2 and Polars")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:0 …")
+
+
+# --- the shop --------------------------------------------------------------------------------
+
+
+class ShopSettings(Section):
+    """Overrides of what the loader wrote about the shop (None: as the store says)."""
+
+    repeats: bool | None = Field(None, description="may an item already bought be recommended")
+    target_kinds: tuple[str, ...] | None = Field(
+        None, description="event kinds that count as a positive target"
+    )
+
+
+class NightSettings(Section):
+    """How nights follow each other."""
+
+    first: datetime | None = Field(
+        None, description="start of the first night: it learns from nothing but history"
+    )
+    on_gap: Literal["fail", "learn"] = Field(
+        "fail", description="no state ends at this night's start: fail, or learn all since the last"
+    )
+    wait_seconds: int = Field(3600, ge=0, description="how long a stage waits for a held lease")
+
+
+# --- the stages ------------------------------------------------------------------------------
+
+
+class Withhold(Section):
+    """A seeded share of the items, removed from everything that learns."""
+
+    share: float = Field(ge=0, lt=1)
+    salt: int
+
+
+class CollectSettings(Section):
+    """Cleaning rules. Each rule counts what it drops."""
+
+    withhold: tuple[Withhold, ...] = ()
+    tie_seed: int = Field(7, description="seed of the shuffle inside equal times of one user")
+    max_events_per_user_day: int = Field(
+        1000, ge=1, description="more in one day: a bot or a wholesaler, its day is dropped"
+    )
+    max_text_chars: int = Field(2000, ge=1, description="longer item texts are cut and counted")
+    max_price: float = Field(1e6, gt=0)
+
+
+class TextSettings(Section):
+    """The sentence encoder."""
+
+    encoder: Path | None = Field(None, description="model folder; default: MiniLM from its wheel")
+    batch: int = Field(64, ge=1)
+    max_tokens: int = Field(64, ge=8, le=512)
+
+
+class Budget(Section):
+    """What one night's generation may cost."""
+
+    samples: int = Field(40_000, ge=0)
+    tokens: int = Field(200_000, ge=0, description="generated tokens over all language models")
+    seconds: float = Field(3600.0, gt=0)
+
+
+class EngineSettings(Section):
+    """What runs a language model."""
+
+    name: Literal["ctranslate2", "transformers"] = "ctranslate2"
+    model: Path | None = Field(None, description="model folder; default: SmolLM2 from its wheel")
+    batch: int = Field(32, ge=1)
+
+
+class TextNeighboursSettings(Section):
+    """Pseudo-interactions: users of a text neighbour also get the item as a target."""
+
+    neighbours: int = Field(10, ge=1, description="text neighbours per item")
+    contexts_per_item: int = Field(10, ge=1, description="user contexts drawn per short item")
+    min_similarity: float = Field(0.4, ge=-1, le=1, description="cosine of unwhitened vectors")
+    max_context: int = Field(30, ge=1)
+
+
+class NegativesSettings(Section):
+    """Hard negatives: near what the user bought, popular, never touched by the user."""
+
+    per_user: int = Field(20, ge=1)
+    pool: int = Field(50, ge=1, description="similar items looked at per bought item")
+    popularity_power: float = Field(0.5, ge=0)
+    max_similarity: float = Field(0.95, description="closer is taken for the same item: screened")
+
+
+class LlmQueriesSettings(Section):
+    """Search queries that a customer would type to find an item."""
+
+    per_item: int = Field(2, ge=1)
+    shots: int = Field(6, ge=0, description="few-shot examples in a prompt")
+    temperature: float = Field(0.7, ge=0)
+    max_new_tokens: int = Field(16, ge=1)
+
+
+class GenerateSettings(Section):
+    """Which samples are made, how many, and how they are cut into shards."""
+
+    strategies: tuple[str, ...] = ("text_neighbours", "negatives", "llm_queries")
+    seed: int = 0
+    budget: Budget = Budget()
+    shard_targets: int = Field(2000, ge=1, description="targets per shard")
+    chunk_targets: int = Field(100, ge=1, description="targets per chunk, the unit of resuming")
+    max_shards: int = Field(100, ge=1, description="Airflow maps one task per shard")
+    failure_budget: float = Field(0.2, ge=0, le=1, description="share of shards that may fail")
+    tail_events: int = Field(5, ge=0, description="at most this many events: a tail item")
+    engine: EngineSettings = EngineSettings()
+    text_neighbours: TextNeighboursSettings = TextNeighboursSettings()
+    negatives: NegativesSettings = NegativesSettings()
+    llm_queries: LlmQueriesSettings = LlmQueriesSettings()
+
+
+class InspectionSettings(Section):
+    """Row checks and batch gates."""
+
+    max_rejected: float = Field(0.6, ge=0, le=1, description="a larger share stops the batch")
+    min_relevance: float = Field(0.2, description="cosine of a text sample with its source item")
+    max_query_chars: int = 80
+    max_item_share: float = Field(0.2, gt=0, le=1, description="one item's share of a batch")
+
+
+class BlendSettings(Section):
+    """How real rows and accepted samples become one training set."""
+
+    ttl_days: int = Field(28, ge=1, description="an accepted sample is used for this long")
+    placebos: tuple[Literal["upsample", "random_pairs"], ...] = Field(
+        (), description="placebo arms beside control and challenger"
+    )
+
+
+class ModelSettings(Section):
+    """The recommender: a causal transformer over items with text features."""
+
+    dim: int = Field(64, ge=8)
+    layers: int = Field(2, ge=1)
+    heads: int = Field(2, ge=1)
+    max_length: int = Field(50, ge=2)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    id_dropout: float = Field(0.3, ge=0, lt=1, description="share of items shown by text alone")
+    id_norm: float = Field(1.0, gt=0, description="bound of the id delta relative to the text part")
+
+
+class FinetuneSettings(Section):
+    """Steps and rates, the same for every arm."""
+
+    model: ModelSettings = ModelSettings()
+    seeds: tuple[int, ...] = (0,)
+    first_steps: int = Field(900, ge=1, description="optimiser steps of the first night")
+    warm_steps: int = Field(60, ge=0, description="optimiser steps of every later night")
+    refresh_steps: int = Field(30, ge=0, description="steps on the night's own events")
+    batch: int = Field(128, ge=1, description="user windows per step")
+    negatives: int = Field(1024, ge=1, description="shared sampled negatives per step")
+    learning_rate: float = Field(1e-3, gt=0)
+    warm_learning_rate: float = Field(3e-4, gt=0)
+    query_steps: int = Field(200, ge=0, description="steps of the query projection")
+
+
+class TuneSettings(Section):
+    """What is tried on the inner split, and how often."""
+
+    every_days: int = Field(7, ge=1)
+    inner_cut: float = Field(8 / 9, gt=0, lt=1, description="quantile of event times before start")
+    withhold: float = Field(0.1, ge=0, lt=1)
+    steps: int = Field(600, ge=1)
+    weights: tuple[float, ...] = (0.1, 0.3)
+    scopes: tuple[Literal["short", "all"], ...] = ("short", "all")
+    betas: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)
+
+
+class EvaluateSettings(Section):
+    """How arms are compared."""
+
+    resamples: int = Field(10_000, ge=100)
+    bootstrap_seed: int = 12345
+    pool_nights: int = Field(28, ge=1, description="nights pooled into one verdict")
+    min_users: int = Field(100, ge=2, description="fewer: no interval, keep the champion")
+    max_loss: float = Field(
+        0.01, ge=0, description="overall and warm: lower bound above minus this"
+    )
+    max_coverage_loss: float = Field(0.1, ge=0)
+
+
+class ScoreSettings(Section):
+    """The recommendations that are written to Postgres."""
+
+    top_n: int = Field(20, ge=1)
+    active_days: int = Field(90, ge=1, description="users with an event this recently are scored")
+    block: int = Field(512, ge=1, description="users per matrix product")
+
+
+class Settings(BaseSettings):
+    """The whole tree. Frozen; `with_` gives a changed copy."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NIGHTSHIFT_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    home: Path = Field(Path(".nightshift"), description="embedded server, default lake, caches")
+    store: StoreSettings = StoreSettings()
+    lake: LakeSettings = LakeSettings()
+    compute: ComputeSettings = ComputeSettings()
+    shop: ShopSettings = ShopSettings()
+    night: NightSettings = NightSettings()
+    collect: CollectSettings = CollectSettings()
+    text: TextSettings = TextSettings()
+    generate: GenerateSettings = GenerateSettings()
+    inspection: InspectionSettings = InspectionSettings()
+    blend: BlendSettings = BlendSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    tune: TuneSettings = TuneSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    score: ScoreSettings = ScoreSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Init, then environment, then the TOML file."""
+        toml = Path(os.environ.get(CONFIG_VARIABLE, "nightshift.toml"))
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml))
+
+    @classmethod
+    def load(cls, overrides: dict[str, Any] | None = None) -> Self:
+        """The settings of this process, with `overrides` (a nested dict) on top.
+
+        Raises:
+            SettingsError: an unknown key or a value out of range, with its path.
+        """
+        try:
+            return cls(**(overrides or {}))
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
+            )
+            raise SettingsError(
+                f"Settings are wrong: {problems}.",
+                hint="see `nightshift settings` for every key with its meaning",
+            ) from None
+
+    def with_(self, changes: dict[str, Any]) -> Self:
+        """A copy with nested `changes` applied and validated."""
+        tree = _merge(self.model_dump(), changes)
+        for name in ("store",):  # secrets do not survive a dump
+            tree[name] = _merge(getattr(self, name).__dict__, changes.get(name, {}))
+        return self.load(tree)
+
+    @cached_property
+    def home_path(self) -> Path:
+        """`home`, absolute."""
+        return self.home.expanduser().resolve()
+
+    @cached_property
+    def lake_root(self) -> str:
+        """The lake's root URI."""
+        return self.lake.root or (self.home_path / "lake").as_uri()
+
+    def digest_of(self, *sections: str) -> str:
+        """SHA-256 of the named sections (dotted paths allowed), for a stage's key."""
+        picked = {path: _pick(self, path) for path in sections}
+        text = json.dumps(picked, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _pick(tree: BaseModel, path: str) -> Any:
+    value: Any = tree
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in changes.items():
+        old = merged.get(name)
+        if isinstance(value, dict) and isinstance(old, dict):
+            merged[name] = _merge(old, value)
+        else:
+            merged[name] = value
+    return merged
