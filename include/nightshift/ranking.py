@@ -1,0 +1,60 @@
+"""What can rank a catalogue for users: the models, and the baselines they must beat."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nightshift.snapshot import Histories
+
+Codes = npt.NDArray[np.int32]
+Scores = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+
+class Ranker(Protocol):
+    """Ranks every candidate for every user."""
+
+    def top_k(
+        self, histories: Histories, k: int, *, candidates: Mask | None, exclude_seen: bool
+    ) -> tuple[Codes, Scores]:
+        """The k best items of each user, best first: codes and scores, both [users, k].
+
+        Args:
+            histories: what each user did before; may be empty for a user.
+            candidates: [items] which items may be recommended; None: all.
+            exclude_seen: leave out the items of the user's own history.
+
+        Where fewer than k items are left, codes are -1 and scores -inf.
+        """
+        ...
+
+
+def select_top_k(scores: Scores, k: int) -> tuple[Codes, Scores]:
+    """Row-wise k best of a dense block, best first, ties by item code: [users, k] each.
+
+    -inf marks what may not be recommended; it comes back as code -1.
+    """
+    k = min(k, scores.shape[1])
+    part = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    part.sort(axis=1)
+    values = np.take_along_axis(scores, part, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    codes = np.take_along_axis(part, order, axis=1).astype(np.int32)
+    best = np.take_along_axis(values, order, axis=1)
+    codes[np.isneginf(best)] = -1
+    return codes, best.astype(np.float32)
+
+
+def mask_scores(
+    scores: Scores, histories: Histories, *, candidates: Mask | None, exclude_seen: bool
+) -> Scores:
+    """Set what may not be recommended to -inf, in place: [users, items]."""
+    if candidates is not None:
+        scores[:, ~candidates] = -np.inf
+    if exclude_seen:
+        rows = np.repeat(np.arange(len(histories)), histories.lengths)
+        scores[rows, histories.items] = -np.inf
+    return scores

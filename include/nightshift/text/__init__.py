@@ -1,0 +1,1 @@
+"""Text: the sentence encoder, and embeddings kept in the lake."""
