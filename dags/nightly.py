@@ -1,0 +1,85 @@
+"""
+### The night
+
+Copies the shop's events, writes the training samples that the shop is short of, inspects them,
+trains a control on real rows and a challenger on real rows plus accepted samples, judges both on
+the night's own events, and makes the better line live.
+
+* **Trigger** it with a night in the form (`2017-11-20`; the very first one with *First night*).
+* **Backfill** it: `airflow backfill create --dag-id nightly --from-date … --to-date …`.
+  Nights find their order by the state in the lake that each one starts from.
+* **Clear** whatever failed: a stage whose dataset is there returns at once.
+"""
+
+from datetime import UTC, datetime
+
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, TriggerRule, chain
+
+from nightshift.settings import Settings
+from nightshift_airflow.params import night_form
+from nightshift_airflow.sensors.parent import WaitForParent
+from nightshift_airflow.settings import airflow_settings
+from nightshift_airflow.tasks import (
+    arm_names,
+    default_args,
+    resolve_night,
+    shard_names,
+    stage,
+    stage_for_each,
+)
+
+place = airflow_settings()
+
+# "x-": a scheme of our own, which Airflow leaves alone (and loads no provider to look at).
+SNAPSHOT = Asset(name="nightshift_snapshot", uri="x-nightshift://lake/snapshot")
+ACCEPTED = Asset(name="nightshift_accepted_samples", uri="x-nightshift://lake/inspection")
+MODEL = Asset(name="nightshift_model", uri="x-nightshift://lake/state")
+
+with DAG(
+    dag_id="nightly",
+    description="From the shop's events to an evaluated, published model",
+    doc_md=__doc__,
+    schedule=CronDataIntervalTimetable(place.schedule, timezone="UTC"),
+    start_date=datetime(2000, 1, 1, tzinfo=UTC),  # a backfill may reach as far back as the shop
+    end_date=place.end_date,
+    catchup=False,
+    is_paused_upon_creation=True,
+    max_active_runs=place.max_active_runs,
+    params=night_form(Settings.load()),
+    default_args=default_args(),
+    tags=["nightshift"],
+) as dag:
+    night = resolve_night()
+
+    # What the shop knew before the night.
+    collect = stage("collect", outlets=[SNAPSHOT])
+    embed = stage("embed")
+
+    # Samples. A shard that fails for good costs its samples, not the night: `gather` counts.
+    plan = stage("plan")
+    shards = shard_names(night)
+    generate = stage_for_each("generate", shards)
+    gather = stage("gather", trigger_rule=TriggerRule.ALL_DONE, needs="shard_names")
+    inspect = stage("inspect", outlets=[ACCEPTED])
+
+    # The recipe, from the state that the night before left.
+    parent = WaitForParent(task_id="wait_for_parent")
+    tune = stage("tune")
+
+    # Two lines: real rows alone, and real rows with accepted samples.
+    blend = stage("blend")
+    arms = arm_names(night)
+    finetune = stage_for_each("finetune", arms)
+
+    # The morning after: unseen until here, then the judge, then training data.
+    morning = stage("morning")
+    evaluate = stage("evaluate")
+    promote = stage("promote")
+    refresh = stage("refresh", outlets=[MODEL])
+    score = stage("score")
+    report = stage("report")
+
+    chain(night, collect, embed, plan, shards, generate, gather, inspect, blend)
+    chain(night, parent, tune, blend)
+    chain(embed, tune)
+    chain(blend, arms, finetune, morning, evaluate, promote, refresh, score, report)

@@ -1,0 +1,1 @@
+"""One task per stage, as a process or as a pod."""

@@ -1,0 +1,155 @@
+"""Which night is this run about?
+
+    1. the form (or `--conf`): `night`
+    2. the data interval of a scheduled or backfilled run
+    3. an error that says how to name one
+
+Airflow gives a manual run without a date no interval at all, and a manual run *with* a logical
+date the interval of some other day; so those take their night from the form alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from nightshift.commands.common import settings_of
+from nightshift.errors import UsageError
+from nightshift.night import Night, parse_time
+from nightshift.settings import Settings
+from nightshift_airflow.params import FORM, overrides
+
+FROM_INTERVAL = frozenset({"scheduled", "backfill"})
+_HINT = 'fill in "night" in the form, or pass --conf \'{"night": "2017-11-20"}\''
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a DAG run asks for; travels through XCom as plain JSON."""
+
+    night: Night
+    first: bool = False
+    dry: bool = False
+    sets: tuple[str, ...] = field(default=())
+    """Assignments for `--set`, such as `generate.seed=3`."""
+
+    @property
+    def night_text(self) -> str:
+        """The night as `--night` takes it."""
+        start, end = self.night.start, self.night.end
+        is_day = self.night.key == f"{start:%Y-%m-%d}"
+        return self.night.key if is_day else f"{start.isoformat()}/{end.isoformat()}"
+
+    def arguments(self, stage: str, parts: Mapping[str, str] | None = None) -> list[str]:
+        """The command line of one stage, after the program's name."""
+        line = [stage, "--night", self.night_text]
+        line += ["--first"] if self.first else []
+        for name, value in (parts or {}).items():
+            line += [f"--{name}", value]
+        for assignment in self.sets:
+            line += ["--set", assignment]
+        return line
+
+    def settings(self) -> Settings:
+        """The settings that a stage of this run sees, for looking into the lake."""
+        return settings_of(
+            argparse.Namespace(night=self.night_text, first=self.first, set=list(self.sets))
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "night": self.night_text,
+            "first": self.first,
+            "dry": self.dry,
+            "sets": list(self.sets),
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Run:
+        return cls(Night.parse(raw["night"]), raw["first"], raw["dry"], tuple(raw["sets"]))
+
+
+def resolve(
+    *,
+    run_type: str,
+    params: Mapping[str, Any],
+    conf: Mapping[str, Any] | None = None,
+    interval: tuple[datetime | None, datetime | None] = (None, None),
+    now: datetime | None = None,
+) -> Run:
+    """The night of a run and what its form asks for.
+
+    Args:
+        run_type: Airflow's: manual, scheduled, backfill, asset_triggered …
+        params: the form with its defaults filled in.
+        conf: what was typed or passed, to find misspelled keys.
+        interval: the data interval; used for scheduled and backfilled runs only.
+
+    Raises:
+        UsageError: no night, two nights, one that is not over, or an unknown key.
+    """
+    unknown = sorted(set(conf or {}) - set(FORM))
+    if unknown:
+        raise UsageError(
+            f"The form has no field {', '.join(map(repr, unknown))}.",
+            hint=f"its fields are {', '.join(FORM)}",
+        )
+    night = _night(run_type, str(params.get("night") or "").strip(), interval)
+    if night.end > (now or datetime.now(UTC)):
+        raise UsageError(
+            f"Night {night.key} is not over: its events cannot judge anything yet.",
+            hint="choose a night that ended",
+        )
+    return Run(
+        night=night,
+        first=_is_first(run_type, params.get("first_night"), night),
+        dry=bool(params.get("dry_run")),
+        sets=tuple(overrides(params)),
+    )
+
+
+def _night(run_type: str, asked: str, interval: tuple[datetime | None, datetime | None]) -> Night:
+    start, end = interval
+    if run_type not in FROM_INTERVAL:
+        if not asked:
+            raise UsageError(f"This {run_type} run names no night.", hint=_HINT)
+        return Night.parse(asked)
+    if asked and run_type == "backfill":
+        raise UsageError(
+            "A backfill has one night per date, but its conf names one night for all.",
+            hint="leave `night` out of --dag-run-conf",
+        )
+    if asked:
+        return Night.parse(asked)
+    if start is None or end is None or start >= end:
+        raise UsageError(
+            f"This {run_type} run has no data interval to take the night from.",
+            hint="give the DAG a schedule with intervals (CronDataIntervalTimetable), or " + _HINT,
+        )
+    return Night(start, end)
+
+
+def _is_first(run_type: str, asked: Any, night: Night) -> bool:
+    """`true` means this run's night; a date means the night that starts there."""
+    if isinstance(asked, str) and asked.strip():
+        return parse_time(asked) == night.start
+    if asked and run_type == "backfill":
+        raise UsageError(
+            "In a backfill, first_night: true would make every night the first one.",
+            hint='name its date: --dag-run-conf \'{"first_night": "2017-11-20"}\'',
+        )
+    return bool(asked)
+
+
+def run_of(context: Mapping[str, Any]) -> Run:
+    """`resolve` from an Airflow task's context."""
+    dag_run = context["dag_run"]
+    return resolve(
+        run_type=str(getattr(dag_run.run_type, "value", dag_run.run_type)),
+        params=dict(context["params"]),
+        conf=dag_run.conf,
+        interval=(dag_run.data_interval_start, dag_run.data_interval_end),
+    )

@@ -1,0 +1,115 @@
+"""The tasks that `dags/nightly.py` is made of, so that the file itself reads like the design."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from nightshift.errors import NightshiftError, UsageError
+from nightshift.lake import Lake
+from nightshift.stages import STAGES, parts_of
+from nightshift_airflow.console import say
+from nightshift_airflow.operators.stage import RESOLVER
+from nightshift_airflow.resolver import Run, run_of
+from nightshift_airflow.settings import airflow_settings
+
+ON_GPU = frozenset({"generate", "tune", "finetune"})
+LONG = timedelta(hours=6)
+"""For what generates or trains: a night has to end before the next one."""
+SHORT = timedelta(hours=2)
+
+
+def operator_class() -> Any:
+    """The stage operator of this installation; Kubernetes is imported only where it is used."""
+    if airflow_settings().runner == "pod":
+        from nightshift_airflow.operators.pod import PodStageOperator
+
+        return PodStageOperator
+    from nightshift_airflow.operators.stage import StageOperator
+
+    return StageOperator
+
+
+def stage(name: str, **kwargs: Any) -> Any:
+    """One task that runs one stage."""
+    return operator_class()(**_common(name), **kwargs)
+
+
+def stage_for_each(name: str, parts: Any, **kwargs: Any) -> Any:
+    """One task per part of a stage: a shard, or an arm and its seed."""
+    label = " ".join(f"{{{{ task.parts['{part}'] }}}}" for part in STAGES[name].parts)
+    mapped = operator_class().partial(**_common(name), map_index_template=label, **kwargs)
+    return mapped.expand(parts=parts)
+
+
+def _common(name: str) -> dict[str, Any]:
+    heavy = name in ON_GPU
+    return {
+        "task_id": name,
+        "stage": name,
+        "doc_md": f"`nightshift {name}`: {STAGES[name].title}.",
+        "execution_timeout": LONG if heavy else SHORT,
+        **({"pool": airflow_settings().gpu_pool} if heavy else {}),
+    }
+
+
+def default_args() -> dict[str, Any]:
+    """What every task has: retries with doubled waits, since a rerun does no work twice."""
+    place = airflow_settings()
+    return {
+        "owner": "nightshift",
+        "retries": place.retries,
+        "retry_delay": timedelta(seconds=place.retry_seconds),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=30),
+    }
+
+
+@task(task_id=RESOLVER, retries=0)
+def resolve_night(**context: Any) -> dict[str, Any]:
+    """Say which night this run is about: from the form, or from the run's data interval."""
+    try:
+        run = run_of(context)
+    except UsageError as error:
+        raise AirflowFailException(str(error)) from None
+    start, end = run.night.start, run.night.end
+    say(f"night {run.night.key}: [{start:%Y-%m-%d %H:%M}, {end:%Y-%m-%d %H:%M}) UTC")
+    return run.to_json()
+
+
+@task
+def shard_names(run: Any) -> list[dict[str, str]]:
+    """The names of the shards that tonight's plan is cut into; a dry run ends here."""
+    asked = Run.from_json(run)
+    names = _parts("generate", asked)
+    plan = _plan(asked)
+    made = ", ".join(f"{count:,} {name}" for name, count in plan["samples"].items()) or "none"
+    say(f"plan: {len(names)} shards; samples: {made}; estimate: {plan.get('estimate')}")
+    if asked.dry:
+        raise AirflowSkipException("a dry run ends with the plan")
+    return names
+
+
+@task
+def arm_names(run: Any) -> list[dict[str, str]]:
+    """The arms of tonight's blend with their seeds: one training each."""
+    return _parts("finetune", Run.from_json(run))
+
+
+def _parts(name: str, run: Run) -> list[dict[str, str]]:
+    settings = run.settings()
+    try:
+        return parts_of(name, Lake.of(settings), run.night, settings)
+    except NightshiftError as error:
+        raise AirflowFailException(str(error)) from None
+
+
+def _plan(run: Run) -> dict[str, Any]:
+    """Counts and estimate of tonight's plan."""
+    settings = run.settings()
+    lake = Lake.of(settings)
+    manifest = lake.get("plan", STAGES["plan"].partition(run.night, {}))
+    return {**manifest.stats, **lake.read_json(manifest, "plan.json")}
