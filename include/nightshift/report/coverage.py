@@ -1,0 +1,58 @@
+"""What the live model recommends: how much of the catalogue, and how evenly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from nightshift import metrics
+from nightshift.lake import Lake
+from nightshift.manifest import Manifest
+from nightshift.report.words import shorten
+
+TOP_ITEMS = 8
+MAX_TITLE = 70
+
+
+def recommendation_figures(
+    lake: Lake, recommendations: Manifest, items: pl.DataFrame
+) -> dict[str, Any]:
+    """Users, items and spread of the recommendations that were written.
+
+    Args:
+        items: the catalogue: `item_id`, `title`, `events`; the row is the item's code.
+    """
+    catalogue = items.select("item_id", "title", "events").with_row_index("item")
+    shown = (
+        lake.scan(recommendations, "recommendations.parquet")
+        .select("item_id")
+        .join(catalogue.lazy(), on="item_id", how="inner")
+        .collect()
+    )
+    figures: dict[str, Any] = {
+        "users": recommendations.stats.get("users", 0),
+        "alias": recommendations.stats.get("alias"),
+        "catalogue": items.height,
+    }
+    if not shown.height:
+        return figures | {"skipped": "no user was active enough to be scored"}
+    codes = shown["item"].cast(pl.Int64).to_numpy()
+    everything = np.ones(items.height, dtype=np.bool_)
+    top = (
+        shown.group_by("item_id", "title")
+        .agg(users=pl.len())
+        .sort(["users", "item_id"], descending=[True, False])
+        .head(TOP_ITEMS)
+    )
+    return figures | {
+        "items": shown["item"].n_unique(),
+        "coverage": round(metrics.coverage(codes, everything), 6),
+        "gini": round(metrics.gini(codes, everything), 6),
+        "cold_share": round(float((shown["events"] == 0).to_numpy().mean()), 6),
+        "top": [
+            {"item": shorten(title or item, MAX_TITLE), "users": users}
+            for item, title, users in top.iter_rows()
+        ],
+    }
