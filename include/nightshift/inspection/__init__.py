@@ -1,0 +1,1 @@
+"""samples → accepted, quarantined: row checks, batch gates, Data Docs."""

@@ -1,0 +1,1 @@
+"""One idea a file: pure functions over Polars expressions and numpy arrays."""

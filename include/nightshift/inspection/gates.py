@@ -1,0 +1,66 @@
+"""Batch gates: a batch is one strategy's samples of one kind, and it can be bad as a whole.
+
+Rows that pass every rule can still be a bad batch: a strategy that fails most of its rows is
+broken, one that writes about a single item or says the same thing a thousand times teaches
+nothing but that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from nightshift.settings import InspectionSettings
+
+MIN_ROWS = 50
+"""Shares of one item or of distinct texts mean nothing in a smaller batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One figure of a batch against its limit."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.2f} (limit {self.limit:.2f})"
+
+
+def gates(
+    batch: pl.DataFrame,
+    rejected: npt.NDArray[np.bool_],
+    settings: InspectionSettings,
+    *,
+    has_text: bool,
+) -> list[Gate]:
+    """The gates of one batch.
+
+    Args:
+        batch: `item_id`, and `folded` (the normalised text) if `has_text`; one row or more.
+        rejected: [rows] the rows that failed a rule; the other gates look at what is left.
+    """
+    share = float(rejected.mean())
+    found = [_at_most("rejected_share", share, settings.max_rejected)]
+    left = batch.filter(pl.Series(~rejected))
+    if left.height >= MIN_ROWS:
+        largest = left["item_id"].value_counts()["count"].max()
+        assert isinstance(largest, int)
+        found.append(_at_most("item_share", largest / left.height, settings.max_item_share))
+        if has_text:
+            distinct = left["folded"].n_unique() / left.height
+            found.append(_at_least("distinct_texts", distinct, settings.min_distinct_texts))
+    return found
+
+
+def _at_most(name: str, value: float, limit: float) -> Gate:
+    return Gate(name, round(value, 4), limit, value <= limit)
+
+
+def _at_least(name: str, value: float, limit: float) -> Gate:
+    return Gate(name, round(value, 4), limit, value >= limit)
