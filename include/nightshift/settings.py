@@ -186,6 +186,12 @@ class InspectionSettings(Section):
     min_relevance: float = Field(0.2, description="cosine of a text sample with its source item")
     max_query_chars: int = 80
     max_item_share: float = Field(0.2, gt=0, le=1, description="one item's share of a batch")
+    min_distinct_texts: float = Field(
+        0.3, ge=0, le=1, description="distinct texts over texts of a batch; fewer stop it"
+    )
+    on_stop: Literal["drop", "fail"] = Field(
+        "drop", description="a stopped batch: go on without its samples, or end the stage"
+    )
 
 
 class BlendSettings(Section):
