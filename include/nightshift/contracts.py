@@ -157,6 +157,7 @@ class ResultRow:
 
     A row with `against` is a paired difference (`value`); `relative` is value / the other arm's
     mean and `ci95` the 95 % interval of `relative`. `n` counts users (or queries).
+    `value_ci95` bounds `value`: it is there also when the other arm's mean is 0.
     """
 
     arm: str
@@ -168,6 +169,7 @@ class ResultRow:
     relative: float | None = None
     ci95: tuple[float, float] | None = None
     seed: int | None = None
+    value_ci95: tuple[float, float] | None = None
 
 
 SLICES = (

@@ -130,7 +130,7 @@ def auc(scores: Floats, labels: Bools) -> float | None:
     negative = len(labels) - positive
     if not positive or not negative:
         return None
-    values, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     rank = np.cumsum(counts) - (counts - 1) / 2  # mean rank of each distinct value, from 1
     above = rank[inverse][labels].sum() - positive * (positive + 1) / 2
     return float(above / (positive * negative))

@@ -1,0 +1,1 @@
+"""Evaluation: the arms on the morning after, paired, per slice, with intervals."""
