@@ -27,7 +27,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from nightshift.errors import DatasetMissing, DiskFull, LakeError
-from nightshift.manifest import FileEntry, Manifest
+from nightshift.manifest import FileEntry, InputRef, Manifest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -221,6 +221,21 @@ class Lake:
             raise DatasetMissing(
                 f"There is no dataset {dataset!r} for {partition}.",
                 hint="run the stage that makes it first (`nightshift status` shows what is done)",
+                lake=self.root,
+            )
+        return manifest
+
+    def get_ref(self, ref: InputRef) -> Manifest:
+        """The dataset that another one was made from.
+
+        Raises:
+            DatasetMissing: it was deleted.
+        """
+        manifest = self.at_key(ref.dataset, ref.partition, ref.key)
+        if manifest is None:
+            raise DatasetMissing(
+                f"The dataset {ref.dataset}/{ref.partition} that a state was made from is gone.",
+                hint="restore it, or start anew with --first",
                 lake=self.root,
             )
         return manifest

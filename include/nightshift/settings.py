@@ -213,6 +213,7 @@ class ModelSettings(Section):
     dropout: float = Field(0.2, ge=0, lt=1)
     id_dropout: float = Field(0.3, ge=0, lt=1, description="share of items shown by text alone")
     id_norm: float = Field(1.0, gt=0, description="bound of the id delta relative to the text part")
+    features: int = Field(384, ge=8, description="text features kept by the whitening")
 
 
 class FinetuneSettings(Section):
@@ -220,13 +221,13 @@ class FinetuneSettings(Section):
 
     model: ModelSettings = ModelSettings()
     seeds: tuple[int, ...] = (0,)
-    first_steps: int = Field(900, ge=1, description="optimiser steps of the first night")
+    first_steps: int = Field(1600, ge=1, description="optimiser steps of the first night")
     warm_steps: int = Field(60, ge=0, description="optimiser steps of every later night")
-    refresh_steps: int = Field(30, ge=0, description="steps on the night's own events")
+    refresh_passes: int = Field(4, ge=0, description="passes over the night's own events")
     batch: int = Field(128, ge=1, description="user windows per step")
     negatives: int = Field(1024, ge=1, description="shared sampled negatives per step")
-    learning_rate: float = Field(1e-3, gt=0)
-    warm_learning_rate: float = Field(3e-4, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
+    warm_learning_rate: float = Field(5e-4, gt=0)
     query_steps: int = Field(200, ge=0, description="steps of the query projection")
 
 
@@ -236,10 +237,15 @@ class TuneSettings(Section):
     every_days: int = Field(7, ge=1)
     inner_cut: float = Field(8 / 9, gt=0, lt=1, description="quantile of event times before start")
     withhold: float = Field(0.1, ge=0, lt=1)
-    steps: int = Field(600, ge=1)
+    steps: int = Field(1200, ge=1)
     weights: tuple[float, ...] = (0.1, 0.3)
     scopes: tuple[Literal["short", "all"], ...] = ("short", "all")
-    betas: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)
+    betas: tuple[float, ...] = Field(
+        (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0), description="serve-time text blends tried"
+    )
+    max_loss: float = Field(
+        0.01, ge=0, description="a recipe may cost this share of overall and warm NDCG@10"
+    )
 
 
 class EvaluateSettings(Section):

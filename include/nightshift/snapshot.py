@@ -150,6 +150,8 @@ class Snapshot:
     def histories(self) -> Histories:
         """Target events of every user before start, row u being user code u.
 
+        Where the shop does not repeat, only a user's first event with an item is one.
+
         Raises:
             BadInput: an event of a user that `users` does not list.
         """
@@ -158,6 +160,8 @@ class Snapshot:
             raise BadInput(
                 "The snapshot has events of users it does not list.", hint="run collect again"
             )
+        if not self.shop.repeats:
+            coded = coded.unique(["user", "item"], keep="first", maintain_order=True)
         return Histories.from_codes(
             coded["user"].to_numpy(),
             coded["item"].to_numpy(),

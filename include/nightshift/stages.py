@@ -36,7 +36,7 @@ from nightshift.errors import (
 )
 from nightshift.lake import _FULL, Lake
 from nightshift.lease import held
-from nightshift.manifest import InputRef, Manifest, content_digest, digest_of
+from nightshift.manifest import Manifest, content_digest, digest_of
 from nightshift.night import Night, stamp
 from nightshift.settings import Settings
 
@@ -149,16 +149,6 @@ def _parent(lake: Lake, night: Night, settings: Settings, inputs: Inputs) -> Inp
     return {} if parent is None else {"parent": parent}
 
 
-def _at(lake: Lake, ref: InputRef) -> Manifest:
-    found = lake.at_key(ref.dataset, ref.partition, ref.key)
-    if found is None:
-        raise DatasetMissing(
-            f"The dataset {ref.dataset}/{ref.partition} that a state was made from is gone.",
-            hint="restore it, or start anew with --first",
-        )
-    return found
-
-
 def _shards(lake: Lake, night: Night, settings: Settings, inputs: Inputs) -> Inputs:
     """The shards of tonight's plan that exist; a missing one failed."""
     names = inputs["plan"].stats["shards"]
@@ -178,7 +168,7 @@ def _parent_and_blend(lake: Lake, night: Night, settings: Settings, inputs: Inpu
     """The parent state, and the blend it was made from: its samples may not have expired yet."""
     found = _parent(lake, night, settings, inputs)
     if "parent" in found:
-        found["previous"] = _at(lake, found["parent"].inputs["blend"])
+        found["previous"] = lake.get_ref(found["parent"].inputs["blend"])
     return found
 
 
@@ -207,7 +197,7 @@ def _arms(lake: Lake, night: Night, settings: Settings, inputs: Inputs) -> Input
 def _evaluate_inputs(lake: Lake, night: Night, settings: Settings, inputs: Inputs) -> Inputs:
     found = _parent(lake, night, settings, inputs) | _arms(lake, night, settings, inputs)
     if "parent" in found:
-        found["previous"] = _at(lake, found["parent"].inputs["evaluation"])
+        found["previous"] = lake.get_ref(found["parent"].inputs["evaluation"])
     return found
 
 

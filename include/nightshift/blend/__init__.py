@@ -1,0 +1,1 @@
+"""Blend: real rows and accepted samples become one training set per arm."""

@@ -1,0 +1,80 @@
+"""Stage `blend`: which samples each arm is trained on, with their final weights.
+
+The real rows are the snapshot's for every arm; an arm's file holds what comes on top. Challenger:
+tonight's accepted samples and those of earlier nights that have not expired, as the recipe
+weighs them. Control: nothing. Placebos: as many rows as the challenger has interactions.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from nightshift import contracts
+from nightshift.blend.placebos import PLACEBOS
+from nightshift.recipes import is_short, weigh
+from nightshift.snapshot import Snapshot
+from nightshift.stages import CHALLENGER, CONTROL, StageContext
+
+PLACEBO_SEED = 11
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write `<arm>.parquet` for every arm."""
+    snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
+    recipe = ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json")["strategies"]
+    accepted = ctx.lake.read(ctx.inputs["inspection"], "accepted.parquet")
+    if "previous" in ctx.inputs:
+        carried = ctx.lake.read(ctx.inputs["previous"], f"{CHALLENGER}.parquet")
+    else:
+        carried = accepted.clear()
+    tonight = weigh(accepted, recipe)
+    # What is carried was made on an earlier night: its weight is set anew by tonight's recipe.
+    alive = unexpired(
+        weigh(carried.with_columns(weight=pl.lit(1.0)), recipe),
+        snapshot,
+        start=ctx.night.start,
+        ttl=timedelta(days=ctx.settings.blend.ttl_days),
+        tail_events=ctx.settings.generate.tail_events,
+    )
+    challenger = pl.concat([tonight, alive]).unique("sample_id", keep="first", maintain_order=True)
+    challenger = challenger.sort("sample_id")
+    arms = {CONTROL: challenger.clear(), CHALLENGER: challenger}
+    interactions = challenger.filter(pl.col("kind") == "interaction")
+    for name in ctx.settings.blend.placebos:
+        arms[name] = PLACEBOS[name](snapshot, interactions, PLACEBO_SEED)
+        ctx.seeds[name] = PLACEBO_SEED
+    for name, frame in arms.items():
+        table = frame.select(contracts.SAMPLES.names).to_arrow(compat_level=None)
+        ctx.writer.write_parquet(f"{name}.parquet", table.cast(contracts.SAMPLES))
+    return {
+        "arms": list(arms),
+        "rows": {name: frame.height for name, frame in arms.items()},
+        "carried": alive.height,
+        "expired": carried.height - alive.height,
+        "unused": accepted.height - tonight.height,
+    }
+
+
+def unexpired(
+    samples: pl.DataFrame,
+    snapshot: Snapshot,
+    *,
+    start: datetime,
+    ttl: timedelta,
+    tail_events: int,
+) -> pl.DataFrame:
+    """Samples younger than `ttl` whose item is still in the slice they were made for."""
+    events = snapshot.items.select("item_id", now="events")
+    made = pl.coalesce(
+        pl.col("night").str.head(10).str.to_date("%Y-%m-%d", strict=False),
+        pl.col("night").str.head(8).str.to_date("%Y%m%d", strict=False),
+    )
+    return (
+        samples.join(events, on="item_id", how="inner", maintain_order="left")
+        .filter(made > (start - ttl).date())
+        .filter(~is_short() | (pl.col("now") <= tail_events))
+        .drop("now")
+    )

@@ -1,0 +1,129 @@
+"""A model as files: weights in safetensors, the rest in JSON.
+
+The id deltas are kept only for items that have been trained on, with their item ids beside them,
+so a state fits a catalogue that has grown, shrunk or been re-ordered since.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nightshift.errors import ModelRejected
+from nightshift.lake import Lake
+from nightshift.manifest import Manifest
+from nightshift.recommend.features import Floats, Whitening
+from nightshift.recommend.model import Recommender
+from nightshift.settings import ModelSettings
+from nightshift.writer import DatasetWriter
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+FORMAT = 1
+
+
+@dataclass
+class Checkpoint:
+    """A trained model over one catalogue, rows in item-code order."""
+
+    model: Recommender
+    deltas: torch.Tensor  # [items, D]
+    whitening: Whitening
+    item_ids: list[str]
+    steps: int
+    """Optimiser steps behind it, all nights together."""
+
+    def features(self, vectors: Floats) -> Floats:
+        """Text features of the catalogue: [items, P]."""
+        return self.whitening.apply(vectors)
+
+
+def fresh(
+    settings: ModelSettings, vectors: Floats, item_ids: list[str], *, seed: int
+) -> Checkpoint:
+    """An untrained model; the whitening is fitted on these vectors' distinct rows."""
+    whitening = Whitening.fit(np.unique(vectors, axis=0), settings.features)
+    torch.manual_seed(seed)
+    model = Recommender(settings, whitening.matrix.shape[1])
+    return Checkpoint(model, torch.zeros(len(item_ids), settings.dim), whitening, item_ids, 0)
+
+
+def save(checkpoint: Checkpoint, writer: DatasetWriter, prefix: str = "", **extra: Any) -> None:
+    """Write `model.safetensors` and `config.json` under `prefix`."""
+    trained = np.flatnonzero(checkpoint.deltas.abs().sum(dim=1).numpy() > 0)
+    ids = "\n".join(checkpoint.item_ids[i] for i in trained)
+    tensors: dict[str, npt.NDArray[Any]] = {
+        f"model.{name}": value.detach().cpu().numpy()
+        for name, value in checkpoint.model.state_dict().items()
+    }
+    tensors |= {
+        "deltas": checkpoint.deltas.detach().cpu().numpy()[trained],
+        "item_ids": np.frombuffer(ids.encode(), dtype=np.uint8),
+        "whitening.mean": checkpoint.whitening.mean,
+        "whitening.matrix": checkpoint.whitening.matrix,
+    }
+    writer.write_tensors(prefix + WEIGHTS, tensors)
+    writer.write_json(
+        prefix + CONFIG,
+        {
+            "format": FORMAT,
+            "model": checkpoint.model.settings.model_dump(mode="json"),
+            "steps": checkpoint.steps,
+            **extra,
+        },
+    )
+
+
+def load(lake: Lake, manifest: Manifest, item_ids: list[str], *, prefix: str = "") -> Checkpoint:
+    """A stored model, its deltas laid out for this catalogue; new items get zero.
+
+    Raises:
+        ModelRejected: another format, shapes that do not fit, or weights that are not finite.
+    """
+    from safetensors.numpy import load_file
+
+    config = json.loads(lake.local_path(manifest.file(prefix + CONFIG)).read_bytes())
+    if config.get("format") != FORMAT:
+        raise ModelRejected(
+            f"The model has format {config.get('format')}, this version reads {FORMAT}.",
+            hint="start anew with --first, or run the version that wrote it",
+            dataset=manifest.folder,
+        )
+    tensors = load_file(lake.local_path(manifest.file(prefix + WEIGHTS)))
+    bad = [
+        name
+        for name, value in tensors.items()
+        if value.dtype.kind == "f" and not np.isfinite(value).all()
+    ]
+    if bad:
+        raise ModelRejected(
+            f"The model has weights that are not finite: {', '.join(bad)}.",
+            hint="go back with `nightshift rollback` and look at that night's losses",
+            dataset=manifest.folder,
+        )
+    settings = ModelSettings(**config["model"])
+    whitening = Whitening(tensors["whitening.mean"], tensors["whitening.matrix"])
+    model = Recommender(settings, whitening.matrix.shape[1])
+    weights = {
+        name.removeprefix("model."): torch.from_numpy(value)
+        for name, value in tensors.items()
+        if name.startswith("model.")
+    }
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelRejected(
+            f"The model's weights do not fit its config: {error}.", dataset=manifest.folder
+        ) from error
+    known = tensors["item_ids"].tobytes().decode().split("\n") if tensors["item_ids"].size else []
+    deltas = torch.zeros(len(item_ids), settings.dim)
+    row_of = {item: row for row, item in enumerate(item_ids)}
+    pairs = [(row_of[item], i) for i, item in enumerate(known) if item in row_of]
+    if pairs:
+        rows, places = zip(*pairs, strict=True)
+        deltas[list(rows)] = torch.from_numpy(tensors["deltas"])[list(places)]
+    return Checkpoint(model.eval(), deltas, whitening, item_ids, int(config["steps"]))

@@ -1,0 +1,48 @@
+"""Text features of items: sentence embeddings, whitened once and then frozen.
+
+Sentence embeddings fill a narrow cone; whitening spreads them (Su et al., 2021, "Whitening
+Sentence Representations"). The transform is fitted on items known at the first night and travels
+with the model, so an item listed later lands in the same space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+_RIDGE = 1e-4
+"""Added to the eigenvalues, relative to the largest: directions of noise are not blown up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whitening:
+    """x → unit((x - mean) @ matrix)."""
+
+    mean: Floats  # [width]
+    matrix: Floats  # [width, features]
+
+    @classmethod
+    def fit(cls, vectors: Floats, features: int) -> Self:
+        """PCA whitening on distinct vectors [n, width], keeping the `features` largest directions."""
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        centred = vectors - mean
+        covariance = centred.T.astype(np.float64) @ centred / max(len(vectors) - 1, 1)
+        values, directions = np.linalg.eigh(covariance)
+        keep = np.argsort(values)[::-1][: min(features, vectors.shape[1])]
+        scale = 1.0 / np.sqrt(np.maximum(values[keep], 0) + _RIDGE * values.max())
+        # The sign of an eigenvector is arbitrary; fix it, so that equal data give equal features.
+        chosen = directions[:, keep]
+        chosen *= np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(chosen.shape[1])])
+        return cls(mean.astype(np.float32), (chosen * scale).astype(np.float32))
+
+    def apply(self, vectors: Floats) -> Floats:
+        """Unit features [n, features]; a zero row stays zero."""
+        out = (vectors - self.mean) @ self.matrix
+        norm = np.linalg.norm(out, axis=1, keepdims=True)
+        features: Floats = (out / np.maximum(norm, 1e-6)).astype(np.float32)
+        return features

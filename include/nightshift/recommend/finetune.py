@@ -1,0 +1,114 @@
+"""Stage `finetune`: train one arm from its line's state.
+
+Every arm takes the same number of steps on the same real rows in the same order; what differs is
+the samples beside them. On the first night an arm starts from nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from nightshift.compute import use_threads
+from nightshift.night import Night
+from nightshift.recommend import checkpoint
+from nightshift.recommend.arms import known_items, training_set
+from nightshift.recommend.queries import fit_queries, query_pairs
+from nightshift.recommend.train import IdDeltas, Plan, TrainingSet, train
+from nightshift.recommend.windows import Windows
+from nightshift.snapshot import Snapshot, read_vectors
+from nightshift.stages import BLEND, LINE_OF_ARM, StageContext, state_partition
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write `model.safetensors`, `config.json`, `losses.json`."""
+    arm, seed = ctx.parts["arm"], int(ctx.parts["seed"])
+    settings = ctx.settings.finetune
+    use_threads(ctx.settings)
+    snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
+    vectors = read_vectors(ctx.lake, ctx.inputs["vectors"])
+    samples = ctx.lake.read(ctx.inputs["blend"], f"{arm}.parquet")
+    item_ids = snapshot.items["item_id"].to_list()
+    parent = ctx.inputs.get("parent")
+    if parent is None:
+        stored = checkpoint.fresh(settings.model, vectors, item_ids, seed=seed)
+        steps, rate = settings.first_steps, settings.learning_rate
+    else:
+        # A placebo stands in for the samples, so it starts where the challenger starts.
+        prefix = f"{LINE_OF_ARM.get(arm, BLEND)}/"
+        stored = checkpoint.load(ctx.lake, parent, item_ids, prefix=prefix)
+        steps, rate = settings.warm_steps, settings.warm_learning_rate
+    features = torch.from_numpy(stored.features(vectors))
+    deltas = IdDeltas(stored.deltas)
+    losses: dict[str, Any] = {}
+    if parent is not None and parent.partition != state_partition(ctx.night.start):
+        losses["gap"] = _learn_gap(ctx, snapshot, stored, deltas, features, seed, parent.stats)
+    losses["train"] = train(
+        stored.model,
+        deltas,
+        features,
+        training_set(snapshot, samples, max_length=settings.model.max_length),
+        Plan(steps, rate, settings.batch, settings.negatives, seed, label=f"finetune {arm}"),
+    )
+    losses["query"] = fit_queries(
+        stored, features.numpy(), query_pairs(snapshot, samples), ctx.lake, ctx.settings, seed=seed
+    )
+    stored.steps += steps
+    ctx.seeds["finetune"] = seed
+    checkpoint.save(stored, ctx.writer)
+    ctx.writer.write_json("losses.json", losses)
+    return {
+        "arm": arm,
+        "steps": steps,
+        "steps_behind": stored.steps,
+        "loss": losses["train"][-1] if losses["train"] else None,
+        "samples": samples.height,
+        "parent": None if parent is None else parent.partition,
+    }
+
+
+def _learn_gap(
+    ctx: StageContext,
+    snapshot: Snapshot,
+    stored: checkpoint.Checkpoint,
+    deltas: IdDeltas,
+    features: torch.Tensor,
+    seed: int,
+    parent_stats: dict[str, Any],
+) -> list[float]:
+    """Catch up on the events between the last state and this night (`on_gap = learn`)."""
+    histories = snapshot.histories
+    since = Night.parse(parent_stats["interval"]).end.timestamp() * 1e6
+    newer = np.add.reduceat(
+        np.append(histories.times >= since, False).astype(np.int64), histories.indptr[:-1]
+    ) * (histories.lengths > 0)
+    return pass_over(
+        stored, deltas, features, histories, newer, ctx, seed=seed, label="learn the gap"
+    )
+
+
+def pass_over(
+    stored: checkpoint.Checkpoint,
+    deltas: IdDeltas,
+    features: torch.Tensor,
+    histories: Any,
+    new: Any,
+    ctx: StageContext,
+    *,
+    seed: int,
+    label: str,
+) -> list[float]:
+    """`refresh_passes` over the newest windows, learning the last `new[u]` items of each user."""
+    settings = ctx.settings.finetune
+    windows = Windows.newest(histories, new, settings.model.max_length)
+    steps = -(-len(windows) // settings.batch) * settings.refresh_passes
+    stored.steps += steps
+    return train(
+        stored.model,
+        deltas,
+        features,
+        TrainingSet(windows, known_items(histories)),
+        Plan(steps, settings.warm_learning_rate, settings.batch, settings.negatives, seed, label),
+    )

@@ -1,0 +1,104 @@
+"""The recommender: a causal transformer over items with text features.
+
+After SASRec (Kang & McAuley, 2018), with two changes that make cold items rankable:
+
+- An item is its frozen text features, projected, plus a trainable id delta. The delta's norm is
+  bounded by a share of the text part's, is zero for an item never trained on, and is dropped
+  for a share of the items in every step (id dropout), so text alone must do as well.
+- The history starts with a learned token, so a user without any history is ranked too.
+
+Shapes in comments: B windows, L positions (the first is the start token), D dim, P features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from nightshift.settings import ModelSettings
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention, self.norm_forward = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.up, self.down = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, L, D] -> [B, L, D]
+        batch, length, dim = x.shape
+        qkv = self.qkv(self.norm_attention(x)).view(batch, length, 3, self.heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, L, D / heads]
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(batch, length, dim)))
+        return x + self.dropout(self.down(F.gelu(self.up(self.norm_forward(x)))))
+
+
+class Recommender(nn.Module):
+    """History encoder, item tower and query projection, without the id deltas.
+
+    The deltas are a table outside the module: a step touches few of its rows (see `train`).
+    """
+
+    def __init__(self, settings: ModelSettings, features: int) -> None:
+        super().__init__()
+        self.settings = settings
+        dim = settings.dim
+        self.text = nn.Linear(features, dim, bias=False)
+        self.query = nn.Linear(features, dim, bias=False)
+        self.start = nn.Parameter(torch.zeros(dim))
+        self.position = nn.Parameter(torch.zeros(settings.max_length + 1, dim))
+        self.blocks = nn.ModuleList(
+            Block(dim, settings.heads, settings.dropout) for _ in range(settings.layers)
+        )
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.apply(_initialise)
+        nn.init.normal_(self.start, std=0.02)
+        nn.init.normal_(self.position, std=0.02)
+        # Unit features meet a near-isometric map: items start out as far apart as their texts.
+        nn.init.orthogonal_(self.text.weight)
+        nn.init.orthogonal_(self.query.weight)
+
+    def items(self, features: Tensor, delta: Tensor) -> Tensor:
+        """Item vectors from unit features [n, P] and id deltas [n, D]: [n, D]."""
+        text = self.text(features)
+        bound = self.settings.id_norm * text.norm(dim=-1, keepdim=True).detach()
+        norm = delta.norm(dim=-1, keepdim=True)
+        return text + delta * (bound / norm.clamp_min(1e-6)).clamp_max(1.0)
+
+    def users(self, history: Tensor, lengths: Tensor) -> Tensor:
+        """Hidden states after the start token and after each item: [B, L + 1, D].
+
+        Args:
+            history: item vectors [B, L, D], oldest first, filled up on the right.
+            lengths: [B] how many of them count. Causality keeps the filling out of the rest.
+        """
+        batch, length, dim = history.shape
+        x = torch.cat([self.start.expand(batch, 1, dim), history], dim=1)
+        # Positions count back from the newest item: 0 is where the next item is predicted.
+        back = lengths[:, None] - torch.arange(length + 1, device=history.device)[None, :]
+        x = x * dim**0.5 + self.position[back.clamp(0, self.settings.max_length)]
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x)
+        out: Tensor = self.norm(x)
+        return out
+
+    def queries(self, features: Tensor) -> Tensor:
+        """Query vectors in item space: [n, P] -> [n, D]."""
+        out: Tensor = self.query(features)
+        return out
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

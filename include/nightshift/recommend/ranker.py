@@ -1,0 +1,124 @@
+"""Ranking a catalogue with a stored model: the public face of this room.
+
+    score(user, item) = state(user) · vector(item) + beta * similarity(text of last items, item)
+
+The second part is the serve-time text blend; `beta` is chosen on validation and belongs to the
+recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from nightshift.lake import Lake
+from nightshift.manifest import Manifest
+from nightshift.ranking import Codes, Mask, Scores, mask_scores, select_top_k
+from nightshift.recommend import checkpoint
+from nightshift.recommend.checkpoint import Checkpoint
+from nightshift.recommend.features import Floats
+from nightshift.snapshot import Histories
+
+_RECENT, _DECAY = 10, 0.7
+"""The text profile: the last ten items, each counting 0.7 of the one after it."""
+_BLOCK_CELLS = 24_000_000
+"""Scores held at a time (users x items): about 100 MB of float32."""
+
+
+class ModelRanker:
+    """Ranks with a checkpoint; implements `nightshift.ranking.Ranker`."""
+
+    def __init__(self, stored: Checkpoint, vectors: Floats, *, beta: float) -> None:
+        self.stored, self.beta = stored, beta
+        self.features = stored.features(vectors)  # [items, P]
+        with torch.inference_mode():
+            self.items = stored.model.items(torch.from_numpy(self.features), stored.deltas)
+
+    def scores(self, histories: Histories) -> Scores:
+        """Dense scores [users, items]; memory is the caller's to bound."""
+        model = self.stored.model.eval()
+        length = model.settings.max_length
+        lengths = np.minimum(histories.lengths, length)
+        recent = left_aligned(histories, length)
+        with torch.inference_mode():
+            codes = torch.from_numpy(recent)
+            vectors = self.items[codes.clamp_min(0)] * (codes >= 0)[..., None]
+            ends = torch.from_numpy(lengths)
+            states = model.users(vectors, ends)[torch.arange(len(histories)), ends]
+            out: Scores = (states @ self.items.T).numpy()
+        if self.beta:
+            out += np.float32(self.beta) * (self.text_profiles(histories) @ self.features.T)
+        return out
+
+    def text_profiles(self, histories: Histories) -> Floats:
+        """Unit text profile of each user's last items, zero without any: [users, P]."""
+        last = histories.last(_RECENT)
+        weights = _DECAY ** np.arange(_RECENT - 1, -1, -1) * (last >= 0)
+        mean = np.einsum("ul,ulp->up", weights, self.features[np.maximum(last, 0)])
+        norm = np.linalg.norm(mean, axis=1, keepdims=True)
+        profiles: Floats = (mean / np.maximum(norm, 1e-6)).astype(np.float32)
+        return profiles
+
+    def top_k(
+        self, histories: Histories, k: int, *, candidates: Mask | None, exclude_seen: bool
+    ) -> tuple[Codes, Scores]:
+        """See `nightshift.ranking.Ranker.top_k`; users go through in blocks."""
+        block = max(1, _BLOCK_CELLS // max(len(self.items), 1))
+        codes, best = [], []
+        for start in range(0, len(histories), block):
+            part = histories.take(np.arange(start, min(start + block, len(histories))))
+            scores = mask_scores(
+                self.scores(part), part, candidates=candidates, exclude_seen=exclude_seen
+            )
+            chosen, values = select_top_k(scores, k)
+            codes.append(chosen)
+            best.append(values)
+        if not codes:
+            return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
+        return np.concatenate(codes), np.concatenate(best)
+
+    def rank_queries(self, query_vectors: Floats, k: int) -> tuple[Codes, Scores]:
+        """The k best items of each query, given its sentence embedding [n, width]."""
+        with torch.inference_mode():
+            features = torch.from_numpy(self.stored.whitening.apply(query_vectors))
+            scores: Scores = (self.stored.model.queries(features) @ self.items.T).numpy()
+        return select_top_k(scores, k)
+
+
+def left_aligned(histories: Histories, length: int) -> Codes:
+    """The last `length` items of every user from the left on, -1 behind them: [users, ≤length]."""
+    lengths = np.minimum(histories.lengths, length)
+    width = max(int(lengths.max(initial=0)), 1)
+    place = (histories.indptr[1:] - lengths)[:, None] + np.arange(width)[None, :]
+    inside = place < histories.indptr[1:, None]
+    if not len(histories.items):
+        return np.full((len(histories), width), -1, dtype=np.int32)
+    codes: Codes = np.where(
+        inside, histories.items[np.minimum(place, len(histories.items) - 1)], -1
+    ).astype(np.int32)
+    return codes
+
+
+def load(
+    lake: Lake,
+    manifest: Manifest,
+    *,
+    item_ids: Sequence[str],
+    vectors: Floats,
+    beta: float,
+    prefix: str = "",
+) -> ModelRanker:
+    """The ranker of a stored model for this catalogue.
+
+    Args:
+        item_ids: the snapshot's items in code order.
+        vectors: their sentence embeddings [items, width] (`snapshot.read_vectors`).
+        prefix: "" for an arm, "real/" or "blend/" for a line of a state.
+
+    Raises:
+        ModelRejected: see `checkpoint.load`.
+    """
+    stored = checkpoint.load(lake, manifest, list(item_ids), prefix=prefix)
+    return ModelRanker(stored, vectors, beta=beta)

@@ -1,0 +1,100 @@
+"""Choosing a recipe from trials: pure functions over what validation showed.
+
+First the text blend β, on the control alone: the best overall NDCG@10. Then, at that same β for
+every trial, so that a lift is the samples' doing: the trial with the highest Recall@10 on cold items
+among those that cost no more than `max_loss` overall and on warm items, and only if its gain is
+above zero with 95 % confidence. Otherwise the weight is zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nightshift.intervals import paired_bootstrap
+from nightshift.manifest import digest_of
+from nightshift.settings import TuneSettings
+
+Floats = npt.NDArray[np.float64]
+_RESAMPLES, _SEED = 2000, 17
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One recipe tried, and what each user of the inner split gave under it."""
+
+    strategies: dict[str, dict[str, Any]]
+    figures: dict[float, dict[str, Floats]] = field(repr=False)
+    """By β: `overall`, `warm` (NDCG@10) and `cold` (Recall@10), one value per user in the slice."""
+
+    def mean(self, beta: float, name: str) -> float:
+        values = self.figures[beta][name]
+        return float(values.mean()) if len(values) else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a night's blend, ranking and verdict follow."""
+
+    tuned_as_of: str
+    beta: dict[str, float]
+    strategies: dict[str, dict[str, Any]]
+    why: str
+
+    @property
+    def recipe_id(self) -> str:
+        """Equal recipes have equal ids, whenever they were tuned: verdicts pool by it."""
+        return digest_of([self.beta, self.strategies])[:12]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"recipe_id": self.recipe_id, **asdict(self)}
+
+
+def best_beta(control: Trial, betas: tuple[float, ...]) -> float:
+    """The β with the control's best overall NDCG@10; the smallest of equals."""
+    return max(betas, key=lambda beta: (control.mean(beta, "overall"), -beta))
+
+
+def choose(
+    control: Trial, trials: list[Trial], settings: TuneSettings
+) -> tuple[float, Trial, str, list[dict[str, Any]]]:
+    """β, the chosen trial, the reason, and a row per trial for the report."""
+    beta = best_beta(control, settings.betas)
+    rows, allowed = [], []
+    for trial in trials:
+        row = _compare(trial, control, beta)
+        row["allowed"] = bool(
+            row["overall"]["relative"] >= -settings.max_loss
+            and row["warm"]["relative"] >= -settings.max_loss
+            and row["cold"]["low"] > 0
+        )
+        rows.append(row)
+        if row["allowed"]:
+            allowed.append((trial.mean(beta, "cold"), -len(allowed), trial))
+    if not allowed:
+        why = "no weight above zero gained on cold items without costing too much elsewhere"
+        return beta, control, why, rows
+    chosen = max(allowed, key=lambda entry: entry[:2])[2]
+    return beta, chosen, "the best cold-item Recall@10 among the recipes that were allowed", rows
+
+
+def _compare(trial: Trial, control: Trial, beta: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"strategies": trial.strategies, "beta": beta}
+    for name in ("overall", "warm", "cold"):
+        ours, base = trial.figures[beta][name], control.figures[beta][name]
+        if len(ours) < 2 or not base.any():
+            gain = float(ours.mean() - base.mean()) if len(ours) else 0.0
+            row[name] = {"relative": gain, "low": min(gain, 0.0), "high": gain, "n": len(ours)}
+            continue
+        found = paired_bootstrap(ours - base, base, resamples=_RESAMPLES, seed=_SEED)
+        row[name] = {
+            "value": found.value,
+            "relative": found.relative,
+            "low": found.low,
+            "high": found.high,
+            "n": found.n,
+        }
+    return row

@@ -1,0 +1,55 @@
+"""Stage `refresh`: both lines take in the night's own events, whatever the verdict.
+
+The state is filed under `night.end`, the time up to which it knows everything; the night that
+starts there begins with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from nightshift.compute import use_threads
+from nightshift.recommend import checkpoint
+from nightshift.recommend.finetune import pass_over
+from nightshift.recommend.morning import extend
+from nightshift.recommend.train import IdDeltas
+from nightshift.snapshot import Snapshot, read_vectors
+from nightshift.stages import LINE_OF_ARM, StageContext, arm_input
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write `real/…` and `blend/…`: weights and config of both lines."""
+    use_threads(ctx.settings)
+    seed = ctx.settings.finetune.seeds[0]
+    snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
+    vectors = read_vectors(ctx.lake, ctx.inputs["vectors"])
+    morning = ctx.lake.scan(ctx.inputs["morning"], "events.parquet")
+    extended = extend(snapshot, morning)
+    item_ids = snapshot.items["item_id"].to_list()
+    losses: dict[str, Any] = {}
+    for arm, line in LINE_OF_ARM.items():
+        stored = checkpoint.load(ctx.lake, ctx.inputs[arm_input(arm, seed)], item_ids)
+        features = torch.from_numpy(stored.features(vectors))
+        losses[line] = pass_over(
+            stored,
+            IdDeltas(stored.deltas),
+            features,
+            extended.histories,
+            extended.new,
+            ctx,
+            seed=seed,
+            label=f"refresh {line}",
+        )
+        checkpoint.save(stored, ctx.writer, f"{line}/", line=line)
+    ctx.seeds["refresh"] = seed
+    return {
+        "night": ctx.night.key,
+        "interval": f"{ctx.night.start.isoformat()}/{ctx.night.end.isoformat()}",
+        "live_line": ctx.inputs["verdict"].stats["live_line"],
+        "recipe_id": ctx.inputs["recipe"].stats["recipe_id"],
+        "tuned_as_of": ctx.inputs["recipe"].stats["tuned_as_of"],
+        "events": int(extended.new.sum()),
+        "loss": {line: values[-1] if values else None for line, values in losses.items()},
+    }

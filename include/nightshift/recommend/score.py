@@ -1,0 +1,99 @@
+"""Stage `score`: make the champion live.
+
+The verdict names the line; its refreshed state is loaded (a state that does not load is not
+promoted), ranks the catalogue for every active user, and the alias and the recommendations in
+Postgres move, both only forward in time. A backfilled night writes its dataset and moves
+neither.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from nightshift import contracts
+from nightshift.compute import use_threads
+from nightshift.progress import Progress
+from nightshift.recommend import ranker
+from nightshift.recommend.morning import extend
+from nightshift.registry.alias import move_alias
+from nightshift.snapshot import Snapshot, read_vectors
+from nightshift.stages import LINE_OF_ARM, StageContext
+from nightshift.store.publish import publish
+
+log = logging.getLogger("nightshift.score")
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write `recommendations.parquet`, move the alias, swap the live recommendations."""
+    use_threads(ctx.settings)
+    snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
+    state = ctx.inputs["state"]
+    line = state.stats["live_line"]
+    arm = next(name for name, of in LINE_OF_ARM.items() if of == line)
+    recipe = ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json")
+    champion = ranker.load(
+        ctx.lake,
+        state,
+        item_ids=snapshot.items["item_id"].to_list(),
+        vectors=read_vectors(ctx.lake, ctx.inputs["vectors"]),
+        beta=recipe["beta"][arm],
+        prefix=f"{line}/",
+    )
+    frame = recommend(ctx, snapshot, champion)
+    table = frame.to_arrow(compat_level=None).cast(contracts.RECOMMENDATIONS)
+    ctx.writer.write_parquet("recommendations.parquet", table)
+    move = move_alias(ctx.lake, state, line, ctx.night)
+    log.info("live: line %s of night %s (%s)", move.alias.line, move.alias.night, move.why)
+    if move.alias.state == (state.partition, state.key):
+        model = f"{line}/{state.partition}/{state.digest[:12]}"
+        publish(ctx.settings, frame, as_of=ctx.night.end, model=model)
+    return {"users": frame["user_key"].n_unique(), "line": line, "state": state.digest}
+
+
+def recommend(ctx: StageContext, snapshot: Snapshot, champion: ranker.ModelRanker) -> pl.DataFrame:
+    """The top N of every user active lately, as contracts.RECOMMENDATIONS."""
+    settings = ctx.settings.score
+    extended = extend(snapshot, ctx.lake.scan(ctx.inputs["morning"], "events.parquet"))
+    since = (ctx.night.end - timedelta(days=settings.active_days)).timestamp() * 1e6
+    active = np.flatnonzero(extended.last_time >= since)
+    keys = pl.Series("user_key", extended.user_keys, dtype=pl.String)
+    ids = snapshot.items["item_id"]
+    parts = [
+        pl.DataFrame(
+            schema={
+                "user_key": pl.String,
+                "rank": pl.Int32,
+                "item_id": pl.String,
+                "score": pl.Float32,
+            }
+        )
+    ]
+    with Progress("score", total=len(active), unit="users") as progress:
+        for start in range(0, len(active), settings.block):
+            users = active[start : start + settings.block]
+            codes, scores = champion.top_k(
+                extended.histories.take(users),
+                settings.top_n,
+                candidates=~snapshot.withheld,
+                exclude_seen=not snapshot.shop.repeats,
+            )
+            kept = codes.ravel() >= 0
+            parts.append(
+                pl.DataFrame(
+                    {
+                        "user_key": keys[np.repeat(users, codes.shape[1])[kept]],
+                        "rank": np.tile(
+                            np.arange(1, codes.shape[1] + 1, dtype=np.int32), len(users)
+                        )[kept],
+                        "item_id": ids[codes.ravel()[kept]],
+                        "score": scores.ravel()[kept],
+                    }
+                )
+            )
+            progress.add(len(users))
+    return pl.concat(parts)

@@ -1,0 +1,223 @@
+"""The training loop: sampled softmax over shared negatives, equal steps for every arm.
+
+Arms with the same seed draw the same real batches, negatives and dropout, so that a difference
+between them is the samples' doing and not the dice's.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nightshift.progress import Progress
+from nightshift.recommend.model import Recommender
+from nightshift.recommend.windows import Batch, SampleRows, Windows, batches
+
+_WARM_UP = 0.05
+"""Share of the steps in which the learning rate rises from zero."""
+_MAX_NORM = 1.0
+_HARD_PER_STEP = 4
+_SAMPLE_SHARE = 0.5
+"""Synthetic contexts in a step, relative to the real windows."""
+
+
+@dataclass
+class IdDeltas:
+    """The id part of every item, with Adam's moments by row (Kingma & Ba, 2015).
+
+    Only the rows of a step are read and moved, so a step costs the same in a large catalogue.
+    """
+
+    table: Tensor  # [items, D]
+    first: Tensor = field(init=False)
+    second: Tensor = field(init=False)
+    steps: Tensor = field(init=False)  # [items]
+
+    def __post_init__(self) -> None:
+        self.first, self.second = torch.zeros_like(self.table), torch.zeros_like(self.table)
+        self.steps = torch.zeros(len(self.table), device=self.table.device)
+
+    def move(self, rows: Tensor, gradient: Tensor, rate: float) -> None:
+        """One Adam step of `rows` [n] along `gradient` [n, D]."""
+        beta1, beta2 = 0.9, 0.98
+        self.steps[rows] += 1
+        count = self.steps[rows][:, None]
+        first = self.first[rows].mul_(beta1).add_(gradient, alpha=1 - beta1)
+        second = self.second[rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        self.first[rows], self.second[rows] = first, second
+        step = (first / (1 - beta1**count)) / ((second / (1 - beta2**count)).sqrt() + 1e-8)
+        self.table[rows] -= rate * step
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one training run does."""
+
+    steps: int
+    learning_rate: float
+    batch: int
+    negatives: int
+    seed: int
+    label: str = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """What is learnt from."""
+
+    windows: Windows
+    negative_pool: npt.NDArray[np.int64]
+    """Codes that negatives are drawn from: items with events. A cold item is never a negative,
+    or its text would be taught that nobody wants it."""
+    samples: SampleRows | None = None
+    hard: npt.NDArray[np.int32] | None = None
+    """[users, K] hard negatives of each user, -1 where there are none."""
+
+
+def train(
+    model: Recommender, deltas: IdDeltas, features: Tensor, data: TrainingSet, plan: Plan
+) -> list[float]:
+    """Train in place; returns the real rows' mean loss per tenth of the steps."""
+    if plan.steps == 0 or len(data.windows) == 0:
+        return []
+    device = features.device
+    model.train()
+    parameters = [p for name, p in model.named_parameters() if not name.startswith("query.")]
+    optimiser = torch.optim.AdamW(
+        parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+    )
+    rng = np.random.default_rng([plan.seed, 1])
+    negatives_rng = np.random.default_rng([plan.seed, 2])
+    id_rng = np.random.default_rng([plan.seed, 4])
+    real = batches(data.windows, plan.batch, rng)
+    synthetic = _synthetic(data, plan)
+    losses: list[float] = []
+    with Progress(plan.label, total=plan.steps, unit="steps") as progress:
+        for step in range(plan.steps):
+            rate = plan.learning_rate * _schedule(step, plan.steps)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            batch = next(real)
+            extra = next(synthetic, None)
+            hard = None
+            if data.hard is not None:
+                picked = negatives_rng.integers(0, data.hard.shape[1], _HARD_PER_STEP)
+                hard = data.hard[batch.users][:, picked]
+            negatives = negatives_rng.choice(data.negative_pool, plan.negatives)
+            rows, parts = _codes(batch, extra, hard, negatives, device)
+            delta = deltas.table[rows].requires_grad_()
+            # Drawn for the whole catalogue: the same items lose their id in every arm.
+            shown = id_rng.random(len(features), dtype=np.float32) >= model.settings.id_dropout
+            keep = torch.from_numpy(shown).to(device)[rows, None]
+            items = model.items(features[rows], delta * keep)
+            torch.manual_seed(plan.seed * 1_000_003 + step)
+            loss = real_loss = _loss(model, items, batch, parts[0], parts[2], parts[3])
+            if extra is not None:
+                loss = loss + _loss(model, items, extra, parts[1], None, parts[3])
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
+            optimiser.step()
+            with torch.no_grad():
+                assert delta.grad is not None
+                deltas.move(rows, delta.grad, rate)
+            losses.append(float(real_loss.detach()))
+            progress.add(1, f"loss {losses[-1]:.3f}")
+    model.eval()
+    tenths = np.array_split(np.asarray(losses), min(10, len(losses)))
+    return [round(float(part.mean()), 5) for part in tenths]
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Linear warm-up, then linear down to a tenth."""
+    warm = max(1, round(steps * _WARM_UP))
+    if step < warm:
+        return (step + 1) / warm
+    return 1.0 - 0.9 * (step - warm) / max(1, steps - warm)
+
+
+def _synthetic(data: TrainingSet, plan: Plan) -> Iterator[Batch]:
+    """Batches of samples without end; none at all without samples."""
+    if data.samples is None or len(data.samples) == 0:
+        return
+    rng = np.random.default_rng([plan.seed, 3])
+    size = max(1, round(plan.batch * _SAMPLE_SHARE))
+    while True:
+        order = rng.permutation(len(data.samples))
+        for start in range(0, len(order), size):
+            yield data.samples.batch(order[start : start + size])
+
+
+_Parts = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None, Tensor | None, Tensor]
+
+
+def _codes(
+    batch: Batch,
+    extra: Batch | None,
+    hard: npt.NDArray[np.int32] | None,
+    negatives: npt.NDArray[np.int64],
+    device: torch.device,
+) -> tuple[Tensor, _Parts]:
+    """The distinct items of a step, and every array re-coded to rows of them (-1 stays -1)."""
+    arrays: list[npt.NDArray[np.int64]] = [batch.inputs, batch.targets]
+    if extra is not None:
+        arrays += [extra.inputs, extra.targets]
+    if hard is not None:
+        arrays.append(hard)
+    arrays.append(negatives)
+    flat = np.concatenate([a.ravel() for a in arrays]).astype(np.int64)
+    distinct, inverse = np.unique(flat, return_inverse=True)
+    if distinct[0] < 0:
+        distinct, inverse = distinct[1:], inverse - 1
+    ends = list(itertools.accumulate(a.size for a in arrays))
+    coded = iter(
+        torch.from_numpy(inverse[end - a.size : end].reshape(a.shape)).to(device)
+        for a, end in zip(arrays, ends, strict=True)
+    )
+    first = (next(coded), next(coded))
+    second = (next(coded), next(coded)) if extra is not None else None
+    third = next(coded) if hard is not None else None
+    return torch.from_numpy(distinct).to(device), (first, second, third, next(coded))
+
+
+def _loss(
+    model: Recommender,
+    items: Tensor,
+    batch: Batch,
+    coded: tuple[Tensor, Tensor] | None,
+    hard: Tensor | None,
+    negatives: Tensor,
+) -> Tensor:
+    """Mean cross-entropy of the target among itself and the negatives.
+
+    A sample's loss counts by its weight: with weight w throughout, samples add w times their
+    mean loss to the real rows' mean loss.
+    """
+    assert coded is not None
+    inputs, targets = coded
+    lengths = torch.from_numpy(batch.lengths).to(items.device)
+    vectors = items[inputs.clamp_min(0)] * (inputs >= 0)[..., None]
+    states = model.users(vectors, lengths)  # [B, L + 1, D]
+    counted = targets >= 0
+    state, target = states[counted], targets[counted]  # [T, D], [T]
+    positive = (state * items[target]).sum(-1, keepdim=True)  # [T, 1]
+    shared = state @ items[negatives].T  # [T, negatives]
+    shared = shared.masked_fill(negatives[None, :] == target[:, None], float("-inf"))
+    logits = [positive, shared]
+    if hard is not None:
+        own = hard[:, None, :].expand(-1, targets.shape[1], -1)[counted]  # [T, hard]
+        scores = (state[:, None, :] * items[own.clamp_min(0)]).sum(-1)
+        logits.append(scores.masked_fill((own < 0) | (own == target[:, None]), float("-inf")))
+    joined = torch.cat(logits, dim=1)
+    loss = joined.logsumexp(dim=1) - positive[:, 0]
+    if batch.weights is None:
+        return loss.mean()
+    rows = counted.nonzero()[:, 0]
+    weight = torch.from_numpy(batch.weights).to(items.device)[rows]
+    return (loss * weight).mean()

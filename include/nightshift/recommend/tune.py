@@ -1,0 +1,184 @@
+"""Stage `tune`: choose the recipe on an inner split of what lies before the night.
+
+A state that has seen everything before `start` cannot choose anything on it. So an inner night is
+cut out of the past: its snapshot ends at a quantile of the event times, a tenth of the items
+are withheld on top, its samples are planned, made and inspected by the very stages that serve the
+real night, and its events are the validation. Between tunings the parent's recipe goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from nightshift import stages
+from nightshift.compute import use_threads
+from nightshift.errors import BadInput
+from nightshift.night import Night
+from nightshift.recipes import weigh
+from nightshift.recommend import checkpoint
+from nightshift.recommend.arms import training_set
+from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.recipe import Recipe, Trial, choose
+from nightshift.recommend.train import IdDeltas, Plan, train
+from nightshift.recommend.validation import Validation
+from nightshift.settings import Settings
+from nightshift.snapshot import Snapshot, read_vectors
+from nightshift.stages import StageContext
+
+log = logging.getLogger("nightshift.tune")
+
+TUNABLE = ("text_neighbours", "negatives")
+_INNER_SALT = 90_210
+_SEED = 0
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write `recipe.json` and `trials.json`."""
+    parent = ctx.inputs.get("parent")
+    if parent is not None:
+        as_of = datetime.fromisoformat(parent.stats["tuned_as_of"])
+        if ctx.night.start - as_of < timedelta(days=ctx.settings.tune.every_days):
+            return _carry_on(ctx)
+    use_threads(ctx.settings)
+    inner, settings = inner_night(ctx)
+    log.info("tune: inner night %s", inner.key)
+    _prepare(inner, settings)
+    trials = _trials(ctx, inner, settings)
+    control = trials[0]
+    beta, chosen, why, rows = choose(control, trials[1:], ctx.settings.tune)
+    strategies = chosen.strategies | {
+        name: {"weight": 1.0}
+        for name in ctx.settings.generate.strategies
+        if name not in TUNABLE  # texts do not touch the ranking of items: nothing to weigh
+    }
+    recipe = Recipe(
+        ctx.night.start.isoformat(), {"control": beta, "challenger": beta}, strategies, why
+    )
+    ctx.seeds["tune"] = _SEED
+    ctx.writer.write_json("recipe.json", recipe.as_json())
+    betas = {
+        b: {n: control.mean(b, n) for n in ("overall", "warm", "cold")} for b in control.figures
+    }
+    ctx.writer.write_json(
+        "trials.json", {"inner_night": inner.key, "control_by_beta": betas, "trials": rows}
+    )
+    return {"recipe_id": recipe.recipe_id, "tuned_as_of": recipe.tuned_as_of, "trials": len(trials)}
+
+
+def _carry_on(ctx: StageContext) -> dict[str, Any]:
+    """The recipe that the parent state was made with."""
+    ref = ctx.inputs["parent"].inputs["recipe"]
+    recipe = ctx.lake.get_ref(ref)
+    for name in ("recipe.json", "trials.json"):
+        ctx.writer.reuse(recipe.file(name))
+    return {"recipe_id": recipe.stats["recipe_id"], "tuned_as_of": recipe.stats["tuned_as_of"]}
+
+
+def inner_night(ctx: StageContext) -> tuple[Night, Settings]:
+    """The night cut out of the past, and the settings it runs under.
+
+    Raises:
+        BadInput: too little history to cut anything out of.
+    """
+    tune = ctx.settings.tune
+    snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
+    times = np.sort(snapshot.histories.times)
+    if len(times) < 2 or times[0] == times[-1]:
+        raise BadInput(
+            "The history before this night has too few events to choose a recipe on.",
+            hint="start with a later first night",
+        )
+    moment = datetime.fromtimestamp(float(np.quantile(times, tune.inner_cut)) // 1e6, UTC)
+    # Whole days where the history spans many: segments of the snapshot are then shared.
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    inner = Night(day if day.timestamp() * 1e6 > times[0] else moment, ctx.night.start)
+    withhold = [w.model_dump() for w in ctx.settings.collect.withhold]
+    return inner, ctx.settings.with_(
+        {
+            "night": {"first": inner.start.isoformat()},
+            "collect": {"withhold": [*withhold, {"share": tune.withhold, "salt": _INNER_SALT}]},
+            "generate": {
+                "strategies": [s for s in ctx.settings.generate.strategies if s in TUNABLE]
+            },
+        }
+    )
+
+
+def _prepare(inner: Night, settings: Settings) -> None:
+    """The inner night's stages up to its inspected samples, and its validation events."""
+    from nightshift.lake import Lake
+
+    lake = Lake.of(settings)
+    for name in ("collect", "embed", "plan", "generate", "gather", "inspect", "morning"):
+        for parts in stages.parts_of(name, lake, inner, settings):
+            stages.run(name, inner, settings, **parts)
+
+
+def _trials(ctx: StageContext, inner: Night, settings: Settings) -> list[Trial]:
+    """The control first, then every recipe worth trying."""
+    lake = ctx.lake
+    of_night = f"night={inner.key}"
+    snapshot = Snapshot(lake, lake.get("snapshot", of_night))
+    vectors = read_vectors(lake, lake.get("vectors", of_night))
+    accepted = lake.read(lake.get("inspection", of_night), "accepted.parquet")
+    validation = Validation.of(
+        snapshot, lake.scan(lake.get("morning", of_night), "events.parquet"), settings
+    )
+    return [
+        Trial(strategies, _figures(settings, snapshot, vectors, accepted, strategies, validation))
+        for strategies in candidates(ctx.settings)
+    ]
+
+
+def candidates(settings: Settings) -> list[dict[str, dict[str, Any]]]:
+    """Recipes to try, the control (no samples) first."""
+    wanted = [s for s in settings.generate.strategies if s in TUNABLE]
+    off: dict[str, dict[str, Any]] = {name: {"weight": 0.0} for name in wanted}
+    tried = [off]
+    if "text_neighbours" in wanted:
+        tried += [
+            off | {"text_neighbours": {"weight": weight, "scope": scope}}
+            for scope in settings.tune.scopes
+            for weight in settings.tune.weights
+        ]
+    if "negatives" in wanted:
+        tried.append(off | {"negatives": {"weight": 1.0}})
+    return tried
+
+
+def _figures(
+    settings: Settings,
+    snapshot: Snapshot,
+    vectors: Any,
+    accepted: pl.DataFrame,
+    strategies: dict[str, dict[str, Any]],
+    validation: Validation,
+) -> dict[float, dict[str, Any]]:
+    """Train one candidate from nothing and judge it at every β."""
+    finetune, tune = settings.finetune, settings.tune
+    samples = weigh(accepted, strategies)
+    stored = checkpoint.fresh(
+        finetune.model, vectors, snapshot.items["item_id"].to_list(), seed=_SEED
+    )
+    named = {name: chosen for name, chosen in strategies.items() if chosen["weight"]}
+    train(
+        stored.model,
+        IdDeltas(stored.deltas),
+        torch.from_numpy(stored.features(vectors)),
+        training_set(snapshot, samples, max_length=finetune.model.max_length),
+        Plan(
+            tune.steps,
+            finetune.learning_rate,
+            finetune.batch,
+            finetune.negatives,
+            _SEED,
+            label=f"tune {named or 'control'}",
+        ),
+    )
+    return validation.judge(ModelRanker(stored, vectors, beta=0.0), tune.betas)

@@ -1,0 +1,82 @@
+"""Writing the live recommendations: staged by COPY, swapped in one transaction."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy import text
+
+from nightshift.settings import Settings
+from nightshift.store.engine import begin
+
+_SCHEMA = "nightshift"
+
+
+def publish(
+    settings: Settings, recommendations: pl.DataFrame, *, as_of: datetime, model: str
+) -> bool:
+    """Replace the live recommendations, unless newer ones are live.
+
+    Args:
+        recommendations: contracts.RECOMMENDATIONS; pseudonyms are joined back to user ids here.
+        as_of: the rows know events before this time; what is live only moves forward.
+        model: what they were made with, for `nightshift.publication`.
+
+    Returns:
+        False when something later is live: nothing was changed.
+    """
+    buffer = io.BytesIO()
+    recommendations.select("user_key", "rank", "item_id", "score").write_csv(
+        buffer, include_header=False
+    )
+    buffer.seek(0)
+    with begin(settings) as connection:
+        # The row lock orders two publications; the later one sees what the first has done.
+        connection.execute(text(f"lock table {_SCHEMA}.publication in exclusive mode"))
+        live = connection.execute(text(f"select as_of from {_SCHEMA}.publication")).scalar()  # noqa: S608
+        if live is not None and live > as_of:
+            return False
+        connection.execute(
+            text(
+                "create temporary table scored (user_key text, rank int, item_id text, score real)"
+                " on commit drop"
+            )
+        )
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        with raw.cursor() as cursor:
+            cursor.copy_expert("copy scored from stdin with (format csv)", buffer)
+        staging, table = f"{_SCHEMA}.recommendations_staging", f"{_SCHEMA}.recommendations"
+        connection.execute(text(f"truncate {staging}"))
+        connection.execute(
+            text(
+                f"insert into {staging} (user_id, rank, item_id, score)"  # noqa: S608
+                " select p.user_id, s.rank, s.item_id, s.score"
+                f" from scored s join {_SCHEMA}.pseudonyms p using (user_key)"
+            )
+        )
+        # Readers see the old rows until the commit, then the new ones: never a mixture.
+        connection.execute(text(f"delete from {table}"))  # noqa: S608
+        connection.execute(
+            text(
+                f"insert into {table} (user_id, rank, item_id, score)"  # noqa: S608
+                f" select user_id, rank, item_id, score from {staging}"
+            )
+        )
+        connection.execute(text(f"truncate {staging}"))
+        connection.execute(
+            text(
+                f"insert into {_SCHEMA}.publication (one, as_of, model, users, published_at)"  # noqa: S608
+                " values (true, :as_of, :model, :users, now())"
+                " on conflict (one) do update set as_of = excluded.as_of, model = excluded.model,"
+                " users = excluded.users, published_at = excluded.published_at"
+            ),
+            {
+                "as_of": as_of,
+                "model": model,
+                "users": recommendations["user_key"].n_unique(),
+            },
+        )
+    return True
