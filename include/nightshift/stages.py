@@ -394,16 +394,24 @@ def parts_of(name: str, lake: Lake, night: Night, settings: Settings) -> list[di
 # --- running one ------------------------------------------------------------------------------
 
 
-def run(name: str, night: Night, settings: Settings, *, force: bool = False, **parts: str) -> Ran:
+def run(
+    name: str,
+    night: Night,
+    settings: Settings,
+    parts: Mapping[str, str] | None = None,
+    *,
+    force: bool = False,
+) -> Ran:
     """Run one stage of one night, unless its dataset for the same key is there.
 
     Args:
+        parts: the further partition levels, such as `{"shard": "text_neighbours-000"}`.
         force: make the dataset anew although it exists.
-        parts: the further partition levels, such as `shard="text_neighbours-000"`.
 
     Raises:
         NightshiftError: with the stage and the night in its context.
     """
+    parts = dict(parts or {})
     stage = _stage(name, parts)
     started = time.monotonic()
     try:

@@ -43,9 +43,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     challenger = challenger.sort("sample_id")
     arms = {CONTROL: challenger.clear(), CHALLENGER: challenger}
     interactions = challenger.filter(pl.col("kind") == "interaction")
-    for name in ctx.settings.blend.placebos:
-        arms[name] = PLACEBOS[name](snapshot, interactions, PLACEBO_SEED)
-        ctx.seeds[name] = PLACEBO_SEED
+    for placebo in ctx.settings.blend.placebos:
+        arms[placebo] = PLACEBOS[placebo](snapshot, interactions, PLACEBO_SEED)
+        ctx.seeds[placebo] = PLACEBO_SEED
     for name, frame in arms.items():
         table = frame.select(contracts.SAMPLES.names).to_arrow(compat_level=None)
         ctx.writer.write_parquet(f"{name}.parquet", table.cast(contracts.SAMPLES))

@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         wanted = [given]
     results = [
-        result_of(stages.run(stage.name, night, settings, force=arguments.force, **parts), lake)
+        result_of(stages.run(stage.name, night, settings, parts, force=arguments.force), lake)
         for parts in wanted
     ]
     if stage.name == "generate" and not given["shard"]:

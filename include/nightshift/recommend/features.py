@@ -28,7 +28,7 @@ class Whitening:
 
     @classmethod
     def fit(cls, vectors: Floats, features: int) -> Self:
-        """PCA whitening on distinct vectors [n, width], keeping the `features` largest directions."""
+        """PCA whitening on distinct vectors [n, width]: the `features` largest directions."""
         mean = vectors.mean(axis=0, dtype=np.float64)
         centred = vectors - mean
         covariance = centred.T.astype(np.float64) @ centred / max(len(vectors) - 1, 1)

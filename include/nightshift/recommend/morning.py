@@ -42,7 +42,7 @@ def extend(snapshot: Snapshot, morning: pl.LazyFrame) -> Extended:
             "new": np.zeros(len(before.items), dtype=bool),
         }
     )
-    together = pl.concat([old, added.cast(dict(old.schema))]).sort("user", maintain_order=True)
+    together = pl.concat([old, added.cast(old.schema)]).sort("user", maintain_order=True)
     if not snapshot.shop.repeats:
         together = together.unique(["user", "item"], keep="first", maintain_order=True)
     users = together["user"].to_numpy()

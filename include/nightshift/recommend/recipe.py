@@ -1,8 +1,8 @@
 """Choosing a recipe from trials: pure functions over what validation showed.
 
 First the text blend β, on the control alone: the best overall NDCG@10. Then, at that same β for
-every trial, so that a lift is the samples' doing: the trial with the highest Recall@10 on cold items
-among those that cost no more than `max_loss` overall and on warm items, and only if its gain is
+every trial, so that a lift is the samples' doing: the trial with the highest Recall@10 on cold
+items among those that cost no more than `max_loss` overall and on warm items, and only if its gain is
 above zero with 95 % confidence. Otherwise the weight is zero.
 """
 
@@ -63,7 +63,8 @@ def choose(
 ) -> tuple[float, Trial, str, list[dict[str, Any]]]:
     """β, the chosen trial, the reason, and a row per trial for the report."""
     beta = best_beta(control, settings.betas)
-    rows, allowed = [], []
+    rows: list[dict[str, Any]] = []
+    allowed: list[tuple[float, int, Trial]] = []
     for trial in trials:
         row = _compare(trial, control, beta)
         row["allowed"] = bool(

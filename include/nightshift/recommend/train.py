@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -165,7 +166,7 @@ def _codes(
     device: torch.device,
 ) -> tuple[Tensor, _Parts]:
     """The distinct items of a step, and every array re-coded to rows of them (-1 stays -1)."""
-    arrays: list[npt.NDArray[np.int64]] = [batch.inputs, batch.targets]
+    arrays: list[npt.NDArray[Any]] = [batch.inputs, batch.targets]
     if extra is not None:
         arrays += [extra.inputs, extra.targets]
     if hard is not None:

@@ -117,7 +117,7 @@ def _prepare(inner: Night, settings: Settings) -> None:
     lake = Lake.of(settings)
     for name in ("collect", "embed", "plan", "generate", "gather", "inspect", "morning"):
         for parts in stages.parts_of(name, lake, inner, settings):
-            stages.run(name, inner, settings, **parts)
+            stages.run(name, inner, settings, parts)
 
 
 def _trials(ctx: StageContext, inner: Night, settings: Settings) -> list[Trial]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from datetime import datetime
+from typing import Any, cast
 
 import polars as pl
 from sqlalchemy import text
@@ -46,8 +48,8 @@ def publish(
         )
         raw = connection.connection.dbapi_connection
         assert raw is not None
-        with raw.cursor() as cursor:
-            cursor.copy_expert("copy scored from stdin with (format csv)", buffer)
+        with closing(raw.cursor()) as cursor:
+            cast("Any", cursor).copy_expert("copy scored from stdin with (format csv)", buffer)
         staging, table = f"{_SCHEMA}.recommendations_staging", f"{_SCHEMA}.recommendations"
         connection.execute(text(f"truncate {staging}"))
         connection.execute(
