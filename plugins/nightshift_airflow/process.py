@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,30 +60,44 @@ class GroupProcess:
         assert child.stderr is not None
         errors: deque[str] = deque(maxlen=KEPT_LINES)
         output: deque[str] = deque(maxlen=KEPT_LINES)
-        reader = threading.Thread(
-            target=_drain, args=(child.stderr, errors, on_stderr), daemon=True, name="stderr"
-        )
+        readers = [
+            threading.Thread(target=_drain, args=reading, daemon=True)
+            for reading in ((child.stdout, output, on_stdout), (child.stderr, errors, on_stderr))
+        ]
         try:
-            reader.start()
-            _drain(child.stdout, output, on_stdout)
-            status = child.wait()
-            reader.join()
+            for reader in readers:
+                reader.start()
+            # Ended but not reaped: until then no other process can get the group's number.
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         finally:
             self.stop()
+            status = child.wait()
+            for reader in readers:
+                reader.join(GRACE_SECONDS)
             self._child = None
         return Ended(status, list(output), list(errors))
 
     def stop(self) -> None:
-        """End the group: SIGTERM, and SIGKILL for what is left after the grace."""
+        """End the group: SIGTERM, and SIGKILL for what is left after the grace.
+
+        Safe in a signal handler that interrupts `run`: it takes no lock and reaps nothing.
+        """
         child = self._child
         if child is None:
             return
-        if child.poll() is None:
+        if not _has_ended(child.pid):
             _signal(child.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):  # the next line ends it
-                child.wait(GRACE_SECONDS)
-        _signal(child.pid, signal.SIGKILL)  # grandchildren too, also of a child that is gone
-        child.wait()
+            deadline = time.monotonic() + GRACE_SECONDS
+            while not _has_ended(child.pid) and time.monotonic() < deadline:
+                time.sleep(0.05)
+        _signal(child.pid, signal.SIGKILL)  # also what an ended stage left behind
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True  # reaped already
 
 
 def _drain(stream: IO[str], kept: deque[str], on_line: Callable[[str], None]) -> None:

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nightshift.errors import NightshiftError, UsageError
 from nightshift.lake import Lake
+from nightshift.night import nights_between, parse_time
 from nightshift.stages import STAGES, parts_of
 from nightshift_airflow.console import say
 from nightshift_airflow.operators.stage import RESOLVER
@@ -97,6 +98,27 @@ def shard_names(run: Any) -> list[dict[str, str]]:
 def arm_names(run: Any) -> list[dict[str, str]]:
     """The arms of tonight's blend with their seeds: one training each."""
     return _parts("finetune", Run.from_json(run))
+
+
+@task
+def nights_asked(**context: Any) -> list[dict[str, Any]]:
+    """One run of `nightly` per day of the form's range; only the first can be the first night."""
+    asked = dict(context["params"])
+    days = parse_time(asked.pop("from")), parse_time(asked.pop("to"))
+    first = asked.pop("first_night")
+    if days[1] < days[0]:
+        raise AirflowFailException("The range ends before it starts. Hint: swap From and To.")
+    return [
+        {
+            "trigger_run_id": f"range__{night.key}__{context['run_id']}",
+            "conf": {
+                **asked,
+                "night": night.key,
+                "first_night": first if isinstance(first, str) else bool(first and not number),
+            },
+        }
+        for number, night in enumerate(nights_between(*days))
+    ]
 
 
 def _parts(name: str, run: Run) -> list[dict[str, str]]:

@@ -1,0 +1,1 @@
+"""Airflow on one machine: everything under the project's home folder, loopback only."""

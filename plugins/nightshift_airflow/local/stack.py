@@ -1,0 +1,211 @@
+"""`make up` and `make down`: the components of Airflow, each in a session of its own.
+
+Started and stopped one by one: a stopped `airflow standalone` leaves its children behind.
+"""
+
+# ruff: noqa: T201  (a command: what it prints is its result)
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from nightshift.errors import NightshiftError, UsageError
+from nightshift.settings import Settings
+from nightshift_airflow.local.place import (
+    METADATA_DATABASE,
+    USER,
+    Place,
+    airflow_command,
+    environment,
+    gpu_pool,
+    last_line,
+    write_private,
+)
+from nightshift_airflow.settings import PREFIX
+
+# No log servers: they would listen on every address, and the UI reads the files itself.
+COMPONENTS = {
+    "api-server": ("api-server",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+DEFAULT_PORT = 8080
+PORTS_TRIED = 50
+START_SECONDS = 180
+STOP_SECONDS = 20
+
+
+def up(settings: Settings, *, port: int | None = None) -> int:
+    """Start Airflow, wait until every component is healthy, say where it is.
+
+    Raises:
+        NightshiftError: a component ended or did not get healthy; everything is stopped again.
+    """
+    from nightshift.store import embedded
+
+    place = Place.of(settings)
+    place.make()
+    if alive := running(place):
+        print(f"Airflow is up already ({len(alive)} components).")
+        _tell(place)
+        return 0
+    port = _free_port(port)
+    log = place.logs / "up.log"
+    database = embedded.url_for(settings, METADATA_DATABASE)
+    environ = environment(settings, place, database=database, port=port)
+    pool = environ[f"{PREFIX}GPU_POOL"] = gpu_pool(environ)
+    print("preparing Airflow's metadata database …", flush=True)
+    airflow_command("db", "migrate", environ=environ, log=log)
+    airflow_command("pools", "set", pool, "1", "what generates or trains", environ=environ, log=log)
+    write_private(place.home / "url", f"http://127.0.0.1:{port}")
+    try:
+        for name, arguments in COMPONENTS.items():
+            _start(place, name, arguments, environ)
+        _wait_healthy(place, port)
+    except BaseException:
+        down(settings)
+        raise
+    _tell(place)
+    return 0
+
+
+def down(settings: Settings) -> int:
+    """Stop every component with whatever it started, then the embedded Postgres."""
+    from nightshift.store import embedded
+
+    place = Place.of(settings)
+    # The scheduler first: it must start no task while the others go.
+    alive = running(place)
+    for name in ("scheduler", "triggerer", "dag-processor", "api-server"):
+        if name in alive:
+            _stop(alive[name])
+            print(f"stopped {name}")
+        _pid_file(place, name).unlink(missing_ok=True)
+    if embedded.stop(settings):
+        print("stopped postgres")
+    return 0
+
+
+def running(place: Place) -> dict[str, psutil.Process]:
+    """The components that are alive, by name."""
+    return {name: process for name, process in _recorded(place) if process.is_running()}
+
+
+def _recorded(place: Place) -> Iterator[tuple[str, psutil.Process]]:
+    for name in COMPONENTS:
+        path = _pid_file(place, name)
+        if not path.is_file():
+            continue
+        known = json.loads(path.read_text())
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(known["pid"])
+            # A number is given out again after a reboot; the time of birth is not.
+            if abs(process.create_time() - known["created"]) < 1 and (
+                process.status() != psutil.STATUS_ZOMBIE
+            ):
+                yield name, process
+
+
+def _pid_file(place: Place, name: str) -> Path:
+    return place.home / f"{name}.pid"
+
+
+def _start(place: Place, name: str, arguments: Iterable[str], environ: Mapping[str, str]) -> None:
+    with (place.logs / f"{name}.log").open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "airflow", *arguments],
+            env=dict(environ),
+            cwd=place.project,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    created = psutil.Process(child.pid).create_time()
+    write_private(_pid_file(place, name), json.dumps({"pid": child.pid, "created": created}))
+
+
+def _stop(process: psutil.Process) -> None:
+    """SIGTERM to the component, so that tasks end their stages; SIGKILL to what is left."""
+    family = [process]
+    with suppress(psutil.NoSuchProcess):
+        family += process.children(recursive=True)
+    _send(signal.SIGTERM, [process])
+    _, left = psutil.wait_procs(family, timeout=STOP_SECONDS)
+    # What came up in between is found through those that are still there.
+    for survivor in list(left):
+        with suppress(psutil.NoSuchProcess):
+            left += survivor.children(recursive=True)
+    _send(signal.SIGTERM, left)
+    _, left = psutil.wait_procs(left, timeout=STOP_SECONDS / 2)
+    _send(signal.SIGKILL, left)
+    psutil.wait_procs(left, timeout=STOP_SECONDS / 2)
+
+
+def _send(number: signal.Signals, processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+def _free_port(asked: int | None) -> int:
+    for port in [asked] if asked else range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED):
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                trial.bind(("127.0.0.1", port))
+                return port
+    if asked:
+        raise UsageError(f"Port {asked} is taken.", hint="choose another: make up PORT=8090")
+    raise NightshiftError("No port is free.", hint="choose one: make up PORT=18080")
+
+
+def _wait_healthy(place: Place, port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    waiting = list(COMPONENTS)
+    print("waiting for the components …", flush=True)
+    while time.monotonic() < deadline:
+        alive = running(place)
+        if dead := [name for name in COMPONENTS if name not in alive]:
+            log = place.logs / f"{dead[0]}.log"
+            raise NightshiftError(
+                f"Airflow's {dead[0]} ended: {last_line(log)}", hint=f"its log is {log}"
+            )
+        waiting = _unhealthy(port)
+        if not waiting:
+            return
+        time.sleep(0.5)
+    raise NightshiftError(
+        f"Airflow did not get healthy in {START_SECONDS} s: {', '.join(waiting)}.",
+        hint=f"see the logs in {place.logs}",
+    )
+
+
+def _unhealthy(port: int) -> list[str]:
+    address = f"http://127.0.0.1:{port}/api/v2/monitor/health"
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            health = json.load(answer)
+    except (OSError, ValueError):
+        return ["api-server"]
+    parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+    return [name for name in parts if (health.get(name) or {}).get("status") != "healthy"]
+
+
+def _tell(place: Place) -> None:
+    url = (place.home / "url").read_text() if (place.home / "url").is_file() else "?"
+    print(f"Airflow: {url}   user: {USER}   password: {place.password()}")
+    print(f"(the password is kept in {place.passwords}; logs in {place.logs}; stop it: make down)")

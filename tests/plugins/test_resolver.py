@@ -1,0 +1,99 @@
+"""Which night a run is about: the form, then the interval of a scheduled run, else an error."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from nightshift.errors import UsageError
+from nightshift.night import Night
+from nightshift_airflow.resolver import Run, resolve
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+DAY = (datetime(2017, 11, 20, tzinfo=UTC), datetime(2017, 11, 21, tzinfo=UTC))
+NOTHING = (None, None)
+
+
+def resolved(run_type: str, params: dict[str, Any], interval: Any = NOTHING) -> Run:
+    return resolve(run_type=run_type, params=params, conf=params, interval=interval, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("run_type", "params", "interval", "night"),
+    [
+        ("manual", {"night": "2017-11-20"}, NOTHING, "2017-11-20"),
+        ("manual", {"night": " 2017-11-20 "}, NOTHING, "2017-11-20"),
+        ("manual", {"night": "2017-11-20/2017-11-27"}, NOTHING, "2017-11-20/2017-11-27"),
+        # Airflow gives a manual run the interval of another day: the form alone counts.
+        ("manual", {"night": "2017-11-22"}, DAY, "2017-11-22"),
+        ("asset_triggered", {"night": "2017-11-22"}, NOTHING, "2017-11-22"),
+        ("scheduled", {}, DAY, "2017-11-20"),
+        ("scheduled", {"night": None}, DAY, "2017-11-20"),
+        ("scheduled", {"night": "2017-11-22"}, DAY, "2017-11-22"),
+        ("backfill", {}, DAY, "2017-11-20"),
+    ],
+)
+def test_a_night_is_found(run_type: str, params: Any, interval: Any, night: str) -> None:
+    assert resolved(run_type, params, interval).night == Night.parse(night)
+
+
+@pytest.mark.parametrize(
+    ("run_type", "params", "interval", "message"),
+    [
+        ("manual", {}, NOTHING, "names no night"),
+        ("manual", {}, DAY, "names no night"),  # `dags test DAG DATE`, or a logical date alone
+        ("asset_triggered", {}, NOTHING, "names no night"),
+        ("scheduled", {}, NOTHING, "no data interval"),
+        ("scheduled", {}, (DAY[0], DAY[0]), "no data interval"),  # `@daily` in Airflow 3
+        ("backfill", {"night": "2017-11-20"}, DAY, "one night for all"),
+        ("backfill", {"first_night": True}, DAY, "every night the first"),
+        ("manual", {"night": "tomorrow"}, NOTHING, "not a date"),
+        ("manual", {"night": "2017-11-27/2017-11-20"}, NOTHING, "ends after it starts"),
+        ("manual", {"night": "2026-11-21"}, NOTHING, "not over"),
+        ("manual", {"nigth": "2017-11-20"}, NOTHING, "'nigth'"),
+    ],
+)
+def test_an_unclear_run_is_an_error_with_a_way_out(
+    run_type: str, params: Any, interval: Any, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        resolved(run_type, params, interval)
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("run_type", "asked", "first"),
+    [
+        ("manual", True, True),
+        ("manual", False, False),
+        ("manual", None, False),
+        ("manual", "2017-11-20", True),
+        ("manual", "2017-11-19", False),
+        ("backfill", "2017-11-20", True),
+        ("backfill", "2017-11-19", False),
+        ("backfill", False, False),
+    ],
+)
+def test_the_first_night_is_explicit(run_type: str, asked: Any, first: bool) -> None:
+    night = {"night": "2017-11-20"} if run_type == "manual" else {}
+    assert resolved(run_type, {**night, "first_night": asked}, DAY).first is first
+
+
+def test_a_run_survives_xcom() -> None:
+    run = Run(Night.parse("2017-11-20T06:00/2017-11-21T06:00"), True, True, ("generate.seed=3",))
+
+    assert Run.from_json(run.to_json()) == run
+
+
+def test_the_command_line_says_what_the_form_said() -> None:
+    run = resolved("manual", {"night": "2017-11-20", "first_night": True, "seed": 3})
+
+    assert run.arguments("generate", {"shard": "negatives-000"}) == [
+        *["generate", "--night", "2017-11-20", "--first", "--shard", "negatives-000"],
+        *["--set", "generate.seed=3", "--set", "finetune.seeds=[3]"],
+    ]
+    assert run.settings().generate.seed == 3
+    assert run.settings().finetune.seeds == (3,)
+    assert run.settings().night.first == run.night.start
