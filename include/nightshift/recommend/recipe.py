@@ -2,8 +2,8 @@
 
 First the text blend β, on the control alone: the best overall NDCG@10. Then, at that same β for
 every trial, so that a lift is the samples' doing: the trial with the highest Recall@10 on cold
-items among those that cost no more than `max_loss` overall and on warm items, and only if its gain is
-above zero with 95 % confidence. Otherwise the weight is zero.
+items among those that cost no more than `max_loss` overall and on warm items, and only if its
+gain is above zero with 95 % confidence. Otherwise the weight is zero.
 """
 
 from __future__ import annotations

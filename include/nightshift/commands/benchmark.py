@@ -1,0 +1,76 @@
+"""A public data set as one long first night, in a scratch store and lake."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from nightshift.commands.common import settings_of
+from nightshift.commands.night import benchmark_json, long_night, one_line, run_and_show
+from nightshift.errors import UsageError
+
+_WITHHOLD_SALT = 1
+
+
+def run_benchmark(arguments: argparse.Namespace) -> int:
+    """Load, run the night, print the figures as one line of JSON; `--json` keeps them."""
+    options = _options(arguments)
+    started = time.monotonic()
+    kept = arguments.scratch is not None
+    home = arguments.scratch or Path(tempfile.mkdtemp(prefix="nightshift-"))
+    # A fixed key: the same data give the same pseudonyms, and so the same digests, anywhere.
+    base = {
+        "home": str(home),
+        "store": {"url": None, "pseudonym_key": f"benchmark {arguments.shop}"},
+        "lake": {"root": None},
+        "finetune": {"seeds": list(range(arguments.seeds))},
+        "blend": {"placebos": ["random_pairs", "upsample"]},
+    }
+    if arguments.withhold:
+        base["collect"] = {"withhold": [{"share": arguments.withhold, "salt": _WITHHOLD_SALT}]}
+    settings = settings_of(arguments).with_(base)
+    from nightshift.store import embedded, loaders
+
+    try:
+        embedded.ensure_running(settings)
+        loaders.load(arguments.shop, settings, **options)
+        night = long_night(settings, arguments.cut)
+        settings = settings.with_({"night": {"first": night.start.isoformat()}})
+        results = run_and_show(night, settings)
+        value = benchmark_json("night", arguments.shop, night, settings, results, started)
+        if arguments.json:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(one_line(value))
+        from nightshift.report.summary import print_summary
+
+        print_summary(settings, [night])
+        print(one_line(value))
+    finally:
+        embedded.stop(settings)
+        if not kept:
+            shutil.rmtree(home, ignore_errors=True)
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the loader of this shop needs.
+
+    Raises:
+        UsageError: a file is not named.
+    """
+    needed = {
+        "amazon": {"interactions": arguments.interactions, "items": arguments.items},
+        "online-retail": {"path": arguments.path},
+        "complete-journey": {},
+    }[arguments.shop]
+    missing = [name for name, value in needed.items() if value is None]
+    if missing:
+        raise UsageError(
+            f"--shop {arguments.shop} needs {', '.join(missing)}.",
+            hint="see nightshift night --help",
+        )
+    return needed

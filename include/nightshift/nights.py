@@ -1,0 +1,67 @@
+"""A whole night in one process, without Airflow: the stages of the table, one after the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+from nightshift import stages
+from nightshift.errors import DiskFull, EngineError, LakeError, NightshiftError, StoreError
+from nightshift.lake import Lake
+from nightshift.night import Night
+from nightshift.settings import Settings
+from nightshift.stages import Ran
+
+log = logging.getLogger("nightshift.night")
+
+ORDER = (
+    "collect",
+    "embed",
+    "plan",
+    "generate",
+    "gather",
+    "inspect",
+    "tune",
+    "blend",
+    "finetune",
+    "morning",
+    "evaluate",
+    "promote",
+    "refresh",
+    "score",
+    "report",
+)
+_INFRASTRUCTURE = (LakeError, StoreError, DiskFull)
+
+
+def run_night(night: Night, settings: Settings, *, told: Callable[[Ran], None]) -> list[Ran]:
+    """Run every stage of a night; what is done already is found and not done again.
+
+    Args:
+        told: called with each stage's outcome as it ends.
+
+    Raises:
+        ParentMissing: before anything is done, when there is no state to start from.
+        NightshiftError: whatever a stage raises; run the night again to go on from there.
+    """
+    lake = Lake.of(settings)
+    stages.parent_state(lake, night, settings)
+    done = []
+    for ran in _stages(lake, night, settings):
+        told(ran)
+        done.append(ran)
+    return done
+
+
+def _stages(lake: Lake, night: Night, settings: Settings) -> Iterator[Ran]:
+    for name in ORDER:
+        for parts in stages.parts_of(name, lake, night, settings):
+            try:
+                yield stages.run(name, night, settings, parts)
+            except _INFRASTRUCTURE:
+                raise
+            except (NightshiftError, EngineError) as error:
+                if name != "generate":
+                    raise
+                # A lost shard is gather's to judge: the failure budget is applied there.
+                log.warning("%s", error)
