@@ -1,0 +1,112 @@
+"""`nightshift champion | verdicts | rollback | retract`: what is live, why, and the way back."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from nightshift.commands.common import (
+    Subparsers,
+    add_command,
+    emit,
+    settings_of,
+    time_option,
+)
+from nightshift.lake import Lake
+
+
+def register(subparsers: Subparsers) -> None:
+    champion = add_command(
+        subparsers, "champion", _champion, help="what is live, since when, and every move so far"
+    )
+    champion.add_argument(
+        "--as-of",
+        metavar="TIME",
+        type=time_option,
+        help="what the verdicts say was live at this time",
+    )
+    add_command(subparsers, "verdicts", _verdicts, help="every verdict: decision and reasons")
+    rollback = add_command(
+        subparsers,
+        "rollback",
+        _rollback,
+        help="make an earlier state live again, until a later night moves on",
+    )
+    rollback.add_argument(
+        "--to",
+        metavar="NIGHT|NUMBER",
+        help="a night, or an entry's number (`nightshift champion`); default: the state before",
+    )
+    rollback.add_argument("--reason", required=True, help="why, in one sentence; it is recorded")
+    retract = add_command(
+        subparsers,
+        "retract",
+        _retract,
+        help="retract samples, and name the models that were trained on them",
+    )
+    retract.add_argument("--strategy", help="of this strategy")
+    retract.add_argument("--model", help="written by this language model")
+    retract.add_argument("--of-night", metavar="NIGHT", help="made in this night")
+    retract.add_argument("--item", metavar="ITEM_ID", help="made for or from this item")
+    retract.add_argument("--reason", required=True, help="why, in one sentence; it is recorded")
+
+
+def _champion(arguments: argparse.Namespace) -> int:
+    from nightshift.registry import alias
+    from nightshift.registry.champion import champion
+
+    lake = Lake.of(settings_of(arguments))
+    if arguments.as_of is not None:
+        emit(arguments, champion(lake, arguments.as_of))
+        return 0
+    entries = alias.history(lake)
+    if not entries:
+        print("nothing is live yet: run a night")
+    for entry in entries:
+        mark = "live" if entry is entries[-1] else "    "
+        print(
+            f"{mark}  {entry.number:4}  {entry.night:>10}  {entry.line:5}  {entry.kind:8}  "
+            f"{entry.at}  {entry.reason}"
+        )
+    emit(arguments, asdict(entries[-1]) if entries else None)
+    return 0
+
+
+def _verdicts(arguments: argparse.Namespace) -> int:
+    from nightshift.registry.log import verdicts
+
+    found = verdicts(Lake.of(settings_of(arguments)))
+    for verdict in found:
+        note = "" if verdict["current"] else "  (superseded)"
+        print(f"{verdict['night']}  {verdict['decision']:13}  {verdict['live_line']:5}{note}")
+        for reason in verdict["reasons"]:
+            print(f"    {reason}")
+    emit(arguments, found)
+    return 0
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    from nightshift.registry.alias import rollback
+
+    lake = Lake.of(settings_of(arguments))
+    entry = rollback(lake, to=arguments.to, reason=arguments.reason)
+    print(f"live: night {entry.night}, the {entry.line} line (entry {entry.number})")
+    emit(arguments, asdict(entry))
+    return 0
+
+
+def _retract(arguments: argparse.Namespace) -> int:
+    from nightshift.registry.retract import Rule, retract
+
+    rule = Rule(
+        strategy=arguments.strategy,
+        model=arguments.model,
+        night=arguments.of_night,
+        item=arguments.item,
+    )
+    record = retract(Lake.of(settings_of(arguments)), rule, reason=arguments.reason)
+    print(f"{record['samples']} samples retracted; models trained on them:")
+    for state in record["states"]:
+        print(f"  {state} (the blend line)")
+    emit(arguments, record)
+    return 0

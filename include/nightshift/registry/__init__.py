@@ -1,0 +1,1 @@
+"""The registry: verdicts, the live alias, rollback, model cards."""

@@ -1,0 +1,49 @@
+"""The model card of a night (Mitchell et al., 2019, cut to what is measured here)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nightshift.contracts import SLICES, ResultRow
+from nightshift.stages import CHALLENGER, CONTROL
+
+_SHOWN = ("ndcg@10", "recall@10")
+
+
+def model_card(verdict: Mapping[str, Any], rows: Iterable[ResultRow]) -> str:
+    """Markdown: what is live, why, and how the arms compare, pooled over the recipe's nights."""
+    before = verdict["live_line_before"] or "none"
+    lines = [
+        f"# Model of night {verdict['night']}",
+        "",
+        f"- Live line: **{verdict['live_line']}** (before: {before})",
+        f"- Decision: **{verdict['decision']}**",
+        f"- Recipe: `{verdict['recipe_id']}`, judged over {verdict['pooled_nights']} night(s)",
+        "- Knows events up to the night's end; judged on the night's own events before it took "
+        "them in.",
+        "",
+        "## Why",
+        "",
+        *(f"- {reason}" for reason in verdict["reasons"]),
+        "",
+        "## Gates",
+        "",
+        "| gate | passed |",
+        "|---|---|",
+        *(f"| {gate['name']} | {'yes' if gate['passed'] else 'no'} |" for gate in verdict["gates"]),
+        "",
+        "## Challenger against control",
+        "",
+        "| slice | metric | users | difference | relative | 95 % interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    shown = [r for r in rows if (r.arm, r.against) == (CHALLENGER, CONTROL) and r.metric in _SHOWN]
+    lines += [_line(row) for row in sorted(shown, key=lambda r: (SLICES.index(r.slice), r.metric))]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: ResultRow) -> str:
+    relative = "" if row.relative is None else f"{row.relative:+.1%}"
+    interval = "" if row.ci95 is None else f"{row.ci95[0]:+.1%} to {row.ci95[1]:+.1%}"
+    return f"| {row.slice} | {row.metric} | {row.n} | {row.value:+.4f} | {relative} | {interval} |"
