@@ -37,7 +37,7 @@ def load(name: str, settings: Settings, **options: Any) -> dict[str, Any]:
     """Load a shop into the store, in one transaction; doing it again changes nothing.
 
     Returns per table the rows read, loaded, updated and already there (a row that comes twice in
-    the source counts as already there), and `dropped`: {table: {rule: rows}}.
+    the source counts as already there), then `dropped` and `changed`: {table: {rule: rows}}.
 
     Raises:
         BadInput: the source breaks the contract, with file, row and column.
@@ -70,7 +70,7 @@ def load(name: str, settings: Settings, **options: Any) -> dict[str, Any]:
     with begin(settings) as connection:  # the planner chooses far better plans with statistics
         for table in source.tables:
             connection.execute(text(f"analyze nightshift.{table}"))
-    result["dropped"] = source.dropped
+    result["dropped"], result["changed"] = source.dropped, source.changed
     result["seconds"] = round(time.monotonic() - started, 1)
     return result
 

@@ -101,22 +101,14 @@ def items() -> pl.DataFrame:
         readable(products[name]) for name in ("product_type", "product_category", "department")
     )
     size = products["package_size"].str.to_lowercase().str.strip_chars()
-    named = pl.coalesce(kind, category, pl.lit("Unnamed product"))
-    private = products["brand"] == "Private"
-    return pl.select(
-        item_id=products["product_id"].cast(pl.String),
+    named = pl.select(pl.coalesce(kind, category, pl.lit("Unnamed product"))).to_series()
+    store_brand = pl.lit(products["brand"]) == "Private"
+    return products.select(
+        item_id=pl.col("product_id").cast(pl.String),
         title=pl.concat_str([named, size], separator=", ", ignore_nulls=True),
-        description=pl.concat_str(
-            [
-                department,
-                pl.lit(", "),
-                pl.when(private).then(pl.lit("store brand")).otherwise(pl.lit("national brand")),
-            ]
-        ),
+        description=department,
         category=category,
-        brand=products["brand"].str.to_lowercase()
-        + " brand "
-        + products["manufacturer_id"].cast(pl.String),
+        brand=pl.when(store_brand).then(pl.lit("Store brand")).otherwise(pl.lit("National brand")),
     )
 
 

@@ -27,7 +27,7 @@ class ShopRow:
 
 
 Dropped = dict[str, dict[str, int]]
-"""Table → rule → rows that the loader left out; it fills while the frames are read."""
+"""Table → rule → rows that the loader left out; it fills while frames are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Source:
     totals: Mapping[str, int] = field(default_factory=dict)
     """Table → rows to come, where that is known."""
     dropped: Dropped = field(default_factory=dict)
+    changed: Dropped = field(default_factory=dict)
+    """Likewise: rows of which the loader cut something."""
     drop_unknown_items: bool = False
 
 
