@@ -1,0 +1,1 @@
+"""Snapshot → samples: the plan, its shards, language models (`engines`), `strategies`."""

@@ -1,0 +1,21 @@
+"""Language models behind one interface; `generate.engine.name` chooses the backend."""
+
+from __future__ import annotations
+
+from nightshift.generate.engines.base import Engine
+from nightshift.settings import Settings
+
+
+def create(settings: Settings) -> Engine:
+    """The engine that the settings name; nothing is loaded yet.
+
+    Raises:
+        EngineError: no model is installed or configured.
+    """
+    if settings.generate.engine.name == "ctranslate2":
+        from nightshift.generate.engines.ctranslate2_engine import CTranslate2Engine
+
+        return CTranslate2Engine(settings)
+    from nightshift.generate.engines.transformers_engine import TransformersEngine
+
+    return TransformersEngine(settings)

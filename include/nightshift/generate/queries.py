@@ -1,0 +1,106 @@
+"""Prompts for search queries, and the strict reading of what comes back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from nightshift.generate.cleaning import has_personal_data, words
+
+_FOLDER = files("nightshift.generate") / "prompts"
+_SPLIT = "---\n"
+MAX_CHARS = 60
+MAX_WORDS = 8
+_MIN_LETTERS = 3
+_MIN_COPY = 5
+"""This many words verbatim from the product in a row are a copy of its text, not a search."""
+_PLAIN = re.compile(r"[\w\s'’&%.,+/()-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A product as a prompt shows it, and what somebody typed to find it."""
+
+    text: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A few-shot completion prompt: an opening, a worked example, the question."""
+
+    version: str
+    digest: str
+    opening: str
+    example: str
+    question: str
+
+    def prefix(self, shots: list[Pair]) -> str:
+        """Everything in front of the question: the same for all prompts with these shots."""
+        return self.opening + "".join(
+            self.example.format(text=shot.text, query=shot.query) for shot in shots
+        )
+
+    def prompt(self, text: str) -> str:
+        return self.question.format(text=text)
+
+
+@cache
+def template(name: str = "search_queries") -> Template:
+    """A template from `prompts/NAME.txt`: version, opening, example and question between `---`."""
+    source = (_FOLDER / f"{name}.txt").read_text(encoding="utf-8")
+    head, opening, example, question = source.split(_SPLIT)
+    return Template(
+        version=head.removeprefix("version:").strip(),
+        digest=hashlib.sha256(source.encode()).hexdigest()[:16],
+        opening=opening,
+        example=example,
+        question=question.rstrip("\n"),
+    )
+
+
+@cache
+def shipped_pairs() -> tuple[Pair, ...]:
+    """Hand-written pairs over many kinds of shops, for a shop without a search log."""
+    lines = (_FOLDER / "query_pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    return tuple(Pair(**json.loads(line)) for line in lines)
+
+
+def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str | None, str]:
+    """What a model wrote behind a prompt, as a query.
+
+    Args:
+        raw: the continuation, one line.
+        text: the product as the prompt showed it.
+        title: its full title, which a query must not merely repeat.
+
+    Returns:
+        The query and "", or None and the reason why it is none.
+    """
+    query = " ".join(raw.split()).strip("\"'«»“”.,;- ").lower()
+    tokens = words(query)
+    reason = ""
+    if sum(c.isalpha() for c in query) < _MIN_LETTERS:
+        reason = "empty"
+    elif len(query) > MAX_CHARS or len(tokens) > MAX_WORDS:
+        reason = "too_long"
+    elif has_personal_data(query):
+        reason = "personal_data"
+    elif not _PLAIN.fullmatch(query) or "search" in tokens or "product" in tokens:
+        reason = "not_a_query"
+    elif len(set(tokens)) * 3 < len(tokens) * 2:
+        reason = "repetition"
+    elif query in {shot.query for shot in shots}:
+        reason = "leaked_example"
+    elif tokens in (words(title), words(text)) or _copies(tokens, words(text)):
+        reason = "copy_of_title"
+    return (None, reason) if reason else (query, "")
+
+
+def _copies(tokens: list[str], source: list[str]) -> bool:
+    n = len(tokens)
+    return n >= _MIN_COPY and any(source[i : i + n] == tokens for i in range(len(source) - n + 1))

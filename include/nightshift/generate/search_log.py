@@ -1,0 +1,65 @@
+"""Few-shot examples from the shop's own searches before the night."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from nightshift.generate.cleaning import clean, gives_orders
+from nightshift.generate.hashing import stable_hash
+from nightshift.generate.queries import Pair, read_query, shipped_pairs
+from nightshift.snapshot import Snapshot
+
+_MIN_PAIRS = 20
+"""With fewer the same examples would stand in every prompt."""
+_MAX_PAIRS = 200
+_GOOD_GRADE = 0.75
+"""Share of the best grade from which a graded item answers its query."""
+
+
+def example_pairs(snapshot: Snapshot, max_chars: int) -> tuple[tuple[Pair, ...], str]:
+    """Pairs for prompts and where they come from: "shop" or "shipped".
+
+    From the shop: one item of each query, none that is withheld, nothing personal. The sample is
+    drawn by a hash of the query, so that it hardly changes from night to night.
+    """
+    found = _searches(snapshot)
+    pairs = []
+    for query, title, text in found.iter_rows():
+        if gives_orders(text) or gives_orders(query):
+            continue
+        shown = clean(text, max_chars)
+        parsed, _ = read_query(query, shown, title, [])
+        if parsed is not None:
+            pairs.append(Pair(shown, parsed))
+        if len(pairs) == _MAX_PAIRS:
+            break
+    if len(pairs) < _MIN_PAIRS:
+        return shipped_pairs(), "shipped"
+    return tuple(pairs), "shop"
+
+
+def _searches(snapshot: Snapshot) -> pl.DataFrame:
+    """Answered queries, one item each: `query`, `title`, `text`, in the order of a hash."""
+    searches = snapshot.searches.filter(pl.col("item_id").is_not_null())
+    if searches.is_empty():
+        return pl.DataFrame(schema={"query": pl.String, "title": pl.String, "text": pl.String})
+    best = searches["grade"].max()
+    good = pl.col("grade").is_null()
+    if isinstance(best, (int, float)):
+        good |= pl.col("grade") >= _GOOD_GRADE * best
+    answered = searches.filter(good).select("query", "item_id").unique()
+    joined = answered.join(
+        snapshot.items.filter(~pl.col("withheld")).select(
+            "item_id", pl.col("title").fill_null(""), "text"
+        ),
+        on="item_id",
+    ).drop_nulls("text")
+    return (
+        joined.with_columns(
+            of_query=pl.Series(stable_hash(joined["query"].to_list())),
+            of_item=pl.Series(stable_hash(joined["item_id"].to_list())),
+        )
+        .sort("of_query", "of_item")
+        .unique("query", keep="first", maintain_order=True)
+        .select("query", "title", "text")
+    )

@@ -1,0 +1,59 @@
+"""What a strategy may read: the snapshot, the vectors, the settings, one language model."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from nightshift.generate.hashing import Hashes, stable_hash
+from nightshift.lake import Lake
+from nightshift.manifest import Manifest, digest_of
+from nightshift.settings import Settings
+from nightshift.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from nightshift.generate.engines.base import Engine
+
+
+class Sources:
+    """Everything is loaded at its first use and once."""
+
+    def __init__(
+        self, lake: Lake, settings: Settings, snapshot: Manifest, vectors: Manifest
+    ) -> None:
+        self.lake, self.settings = lake, settings
+        self.snapshot = Snapshot(lake, snapshot)
+        self._vectors = vectors
+        self.digest = digest_of([snapshot.digest, vectors.digest])
+        """Content of snapshot and vectors together."""
+
+    @cached_property
+    def texts(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        """Unit vectors of the distinct texts [texts, width], and each item's row in them [items].
+
+        Items that share a row are variants of one product, never neighbours.
+        """
+        from safetensors.numpy import load_file
+
+        tensors = load_file(self.lake.local_path(self._vectors.file("items.safetensors")))
+        return tensors["vectors"].astype(np.float32), tensors["row_of_item"]
+
+    @cached_property
+    def item_hashes(self) -> Hashes:
+        """[items] stable hash of every item id."""
+        return stable_hash(self.snapshot.items["item_id"].to_list())
+
+    @cached_property
+    def user_hashes(self) -> Hashes:
+        """[users] stable hash of every user key."""
+        return stable_hash(self.snapshot.users["user_key"].to_list())
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The language model that the settings name; loaded at its first prompt."""
+        from nightshift.generate.engines import create
+
+        return create(self.settings)

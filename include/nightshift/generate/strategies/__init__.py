@@ -1,0 +1,53 @@
+"""The strategies by name: ours, and those of installed packages (`nightshift.strategies`)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from nightshift.errors import SettingsError
+from nightshift.generate.sources import Sources
+from nightshift.generate.strategies.base import Strategy
+
+ENTRY_POINTS = "nightshift.strategies"
+
+_OURS = {
+    "text_neighbours": "nightshift.generate.strategies.text_neighbours:TextNeighbours",
+    "negatives": "nightshift.generate.strategies.negatives:Negatives",
+    "llm_queries": "nightshift.generate.strategies.llm_queries:LlmQueries",
+}
+
+
+def strategy_names() -> list[str]:
+    """Every strategy that can be named in `generate.strategies`."""
+    return sorted({*_OURS, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def strategy_class(name: str) -> type[Strategy]:
+    """The class behind a name; ours win over an installed package's.
+
+    Raises:
+        SettingsError: there is none, or what is installed is not a strategy.
+    """
+    if name in _OURS:
+        module, _, attribute = _OURS[name].partition(":")
+        found: object = getattr(import_module(module), attribute)
+    else:
+        points = entry_points(group=ENTRY_POINTS, name=name)
+        if not points:
+            raise SettingsError(
+                f"There is no strategy {name!r}.",
+                hint=f"generate.strategies takes {', '.join(strategy_names())}",
+            )
+        found = next(iter(points)).load()
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        raise SettingsError(
+            f"What is installed as strategy {name!r} is not a Strategy: {found!r}.",
+            hint="let it derive from nightshift.generate.strategies.base.Strategy",
+        )
+    return found
+
+
+def create_strategy(name: str, sources: Sources) -> Strategy:
+    """The strategy, reading these sources."""
+    return strategy_class(name)(sources)

@@ -1,0 +1,100 @@
+"""What a strategy is: one way of making samples.
+
+A strategy is found by its name, in our registry or under the entry point group
+`nightshift.strategies`. The planner asks it for its wishes (`plan`) and its prices, cuts both to
+the budget, and hands the targets back chunk by chunk (`generate`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import polars as pl
+import pyarrow as pa
+
+from nightshift.generate.sources import Sources
+
+WISHES = ("item_id", "user_key", "shortage", "budget")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one sample costs at most: generated tokens, and seconds on one CPU core."""
+
+    tokens: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What came of one chunk of targets: contracts.SAMPLES, night and shard still null."""
+
+    samples: pa.Table
+    dropped: dict[str, int] = field(default_factory=dict)
+    tokens: int = 0
+
+
+class Strategy(ABC):
+    """One way of making samples."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    """Raised whenever the same targets would give other samples."""
+    produces: ClassVar[str]
+    """One of contracts.SAMPLE_KINDS."""
+    share: ClassVar[float] = 1.0
+    """Its part of the sample budget, relative to the other strategies'."""
+    uses_engine: ClassVar[bool] = False
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self.seed = sources.settings.generate.seed
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """What it is configured with: `generate.NAME` where there is such a section."""
+        section = getattr(self.sources.settings.generate, self.name, None)
+        return {} if section is None else dict(section.model_dump(mode="json"))
+
+    @abstractmethod
+    def price(self) -> Price:
+        """Of one sample, for the planner."""
+
+    @abstractmethod
+    def plan(self, budget: int) -> pl.DataFrame:
+        """Targets worth making samples for, the shortest of samples first.
+
+        Args:
+            budget: samples that this strategy may make; a hint of how deep to go per target.
+
+        Returns:
+            Columns WISHES: item_id, user_key (either may be null), shortage in [0, 1],
+            budget (samples wanted). The planner takes from the top until the budget is spent.
+        """
+
+    def reads(self, targets: pl.DataFrame) -> Any:
+        """What the samples of these targets depend on, besides own settings and the seed.
+
+        Part of the chunk's key; by default the targets and the whole snapshot with its vectors.
+        """
+        return [targets.select(WISHES).to_dict(as_series=False), self.sources.digest]
+
+    def describe(self) -> dict[str, Any]:
+        """What it works with from outside the lake, for plan.json: a model's digest, say."""
+        return {"version": self.version}
+
+    def fit(self) -> None:
+        """Learn what `generate` needs; called once before the first chunk that is made."""
+        return
+
+    @abstractmethod
+    def generate(self, targets: pl.DataFrame) -> Chunk:
+        """The samples of one chunk: a function of its targets, settings, seed and `reads`."""
+
+
+def count_dropped(reasons: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """Counts by reason, zeros left out."""
+    return {reason: int(count) for reason, count in reasons if count}
