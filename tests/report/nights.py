@@ -7,6 +7,7 @@ with them is the reading: reports, tables, status.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -19,12 +20,14 @@ from nightshift import contracts, stages
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import Night
+from nightshift.registry.promote import run as promote
 from nightshift.settings import Settings
 from nightshift.stages import STAGES, StageContext
 
 SLICES = {"overall": 900, "warm": 840, "tail": 160, "cold": 130, "repeat": 700, "new": 620}
 SHARDS = ("text_neighbours-000", "text_neighbours-001", "negatives-000", "llm_queries-000")
 ARMS = ("control", "challenger", "random_pairs")
+SHARD_SECONDS = 0.002
 EVIL = "<script>alert('x')</script> & \"quoted\""
 PERSONAL = "call me at 030 1234567"
 
@@ -70,8 +73,11 @@ def write_night(
         "blend": _blend,
         "finetune": _finetune,
         "evaluate": lambda ctx: _evaluate(ctx, number, empty),
-        "promote": lambda ctx: _promote(ctx, number, empty),
-        "refresh": lambda ctx: {"live_line": "blend" if number else "real", "night": night.key},
+        "promote": promote,
+        "refresh": lambda ctx: {
+            "live_line": ctx.inputs["verdict"].stats["live_line"],
+            "night": night.key,
+        },
         "score": _score,
     }
     for name in list(STAGES)[1:]:
@@ -100,6 +106,7 @@ def write_stage(
 
 
 def _shard(ctx: StageContext) -> dict[str, Any]:
+    time.sleep(SHARD_SECONDS)  # so that a cost is not zero
     strategy = ctx.parts["shard"].rpartition("-")[0]
     return {
         "strategy": strategy,
@@ -168,7 +175,7 @@ def _inspect(ctx: StageContext, rng: np.random.Generator, skipped: str | None) -
         )
     _table(ctx, "accepted.parquet", good, contracts.SAMPLES)
     _table(ctx, "quarantined.parquet", frames, contracts.QUARANTINE)
-    ctx.writer.write_json("summary.json", {"suites": {}})
+    ctx.writer.write_json("summary.json", {"batches": []})
     return {"accepted": per_strategy, "quarantined": bad, "reasons": {}, "stopped": []}
 
 
@@ -185,7 +192,8 @@ def _tune(ctx: StageContext) -> dict[str, Any]:
     recipe = {
         "recipe_id": "f00dfeed0001",
         "tuned_as_of": "2017-05-20T00:00:00+00:00",
-        "beta": {"control": 0.3, "challenger": 0.2},
+        "beta": {"control": 0.3, "challenger": 0.3},
+        "why": "the best cold-item Recall@10 among the recipes that were allowed",
         "strategies": {
             "text_neighbours": {"weight": 0.1, "scope": "short"},
             "negatives": {"weight": 0},
@@ -195,13 +203,32 @@ def _tune(ctx: StageContext) -> dict[str, Any]:
     ctx.writer.write_json("recipe.json", recipe)
     ctx.writer.write_json(
         "trials.json",
-        [
-            {"strategy": "text_neighbours", "weight": w, "scope": s, "ndcg@10": 0.02 + w / 100}
-            for w in (0.1, 0.3)
-            for s in ("short", "all")
-        ],
+        {
+            "inner_night": "2017-04-20",
+            "control_by_beta": {
+                str(beta): {
+                    "overall": 0.06 - (beta - 0.3) ** 2 / 50,
+                    "warm": 0.06,
+                    "cold": beta / 9,
+                }
+                for beta in (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)
+            },
+            "trials": [_trial(w, s) for w in (0.1, 0.3) for s in ("short", "all")],
+        },
     )
     return {"recipe_id": recipe["recipe_id"], "tuned_as_of": recipe["tuned_as_of"]}
+
+
+def _trial(weight: float, scope: str) -> dict[str, Any]:
+    figures = {
+        name: {"value": 0.001, "relative": lift, "low": lift - 0.05, "high": lift + 0.05, "n": 800}
+        for name, lift in (("overall", 0.03 - weight / 9), ("warm", -weight / 5), ("cold", 0.2))
+    }
+    strategies = {
+        "text_neighbours": {"weight": weight, "scope": scope},
+        "negatives": {"weight": 0.0},
+    }
+    return {"strategies": strategies, "beta": 0.3, "allowed": weight < 0.2, **figures}
 
 
 def _blend(ctx: StageContext) -> dict[str, Any]:
@@ -214,7 +241,7 @@ def _blend(ctx: StageContext) -> dict[str, Any]:
 
 def _finetune(ctx: StageContext) -> dict[str, Any]:
     losses = [5.0 / (1 + step / 50) + 2 for step in range(300)]
-    ctx.writer.write_json("losses.json", losses)
+    ctx.writer.write_json("losses.json", {"train": losses, "query": []})
     ctx.seeds["model"] = int(ctx.parts["seed"])
     return {"steps": 300, "loss": losses[-1]}
 
@@ -230,12 +257,19 @@ def result_rows(lift: float, half: float, users: float = 1.0) -> list[dict[str, 
             for arm, value in base.items():
                 rows.append(_row(arm, name, metric, value * scale * factor, round(n * users)))
             wide = half * (900 / n) ** 0.5
-            pairs = (("challenger", lift / scale), ("random_pairs", -0.004))
-            for arm, relative in pairs:
+            pairs = (
+                ("challenger", "control", lift / scale),
+                ("random_pairs", "control", -0.004),
+                ("control", "champion", 0.02),
+                ("challenger", "champion", 0.02 + lift / scale),
+            )
+            for arm, against, relative in pairs:
                 value = relative * base["control"] * scale * factor
                 row = _row(arm, name, metric, value, round(n * users))
                 ci95 = [relative - wide, relative + wide]
-                rows.append(row | {"against": "control", "relative": relative, "ci95": ci95})
+                bounds = [bound * base["control"] * scale * factor for bound in ci95]
+                lift_of = {"relative": relative, "ci95": ci95, "value_ci95": bounds}
+                rows.append(row | {"against": against, **lift_of})
     for arm in base:
         rows.append(_row(arm, "overall", "coverage@10", 0.41, 900))
         rows.append(_row(arm, "overall", "gini@10", 0.83, 900))
@@ -271,24 +305,6 @@ def _evaluate(ctx: StageContext, number: int, empty: bool) -> dict[str, Any]:
     }
 
 
-def _promote(ctx: StageContext, number: int, empty: bool) -> dict[str, Any]:
-    decision = "empty" if empty else "promoted" if number >= 1 else "kept"
-    line = "blend" if decision == "promoted" else "real"
-    verdict = {
-        "decision": decision,
-        "live_line": line,
-        "reason": "the night has no events"
-        if empty
-        else "The lift on NDCG@10, overall, is above zero over all pooled nights.",
-        "gates": [
-            {"name": "overall_not_worse", "passed": True, "wanted": "> −1 %", "found": "−0.4 %"},
-            {"name": "target_slice_gains", "passed": number >= 1, "wanted": "> 0", "found": "0.2"},
-        ],
-    }
-    ctx.writer.write_json("verdict.json", verdict)
-    return {"decision": decision, "live_line": line}
-
-
 def _score(ctx: StageContext) -> dict[str, Any]:
     items = ctx.lake.read(ctx.inputs["snapshot"], "items.parquet")["item_id"]
     users, top = 30, 5
@@ -302,4 +318,4 @@ def _score(ctx: StageContext) -> dict[str, Any]:
         }
     )
     _table(ctx, "recommendations.parquet", [frame], contracts.RECOMMENDATIONS)
-    return {"users": users, "alias": f"{ctx.night.key}/real"}
+    return {"users": users, "line": "blend", "state": ctx.inputs["state"].digest}

@@ -33,7 +33,8 @@ def recommendation_figures(
     )
     figures: dict[str, Any] = {
         "users": recommendations.stats.get("users", 0),
-        "alias": recommendations.stats.get("alias"),
+        "line": recommendations.stats.get("line"),
+        "state": recommendations.stats.get("state"),
         "catalogue": items.height,
     }
     if not shown.height:

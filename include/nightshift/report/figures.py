@@ -72,14 +72,13 @@ def night_figures(ctx: StageContext) -> dict[str, Any]:
             lake.read_json(verdict, "verdict.json"),
             pooled=pooled,
             tonight=tonight,
-            empty=bool(evaluation.stats.get("empty")),
         ),
-        "recipe": {**recipe, "trials": lake.read_json(inputs["recipe"], "trials.json")},
+        "recipe": {**recipe, "tried": lake.read_json(inputs["recipe"], "trials.json")},
         "samples": {
             "skipped": inputs["samples"].stats.get("skipped"),
             "failed_shards": inputs["samples"].stats.get("failed", []),
             "stopped_batches": inputs["inspection"].stats.get("stopped", []),
-            "inspection": lake.read_json(inputs["inspection"], "summary.json"),
+            "batches": _batches(lake, inputs["inspection"]),
             "strategies": sample_figures(
                 lake,
                 plan=inputs["plan"],
@@ -90,10 +89,7 @@ def night_figures(ctx: StageContext) -> dict[str, Any]:
                 titles=snapshot.items.select("item_id", "title"),
             ),
         },
-        "blend": {
-            "rows": dict(blend.stats.get("rows", {})),
-            "expired": blend.stats.get("expired"),
-        },
+        "blend": dict(blend.stats),
         "training": [_arm(lake, one) for one in used if one.stage == "finetune" and one.manifest],
         "evaluation": {
             "results": tonight,
@@ -110,14 +106,21 @@ def night_figures(ctx: StageContext) -> dict[str, Any]:
     }
 
 
+def _batches(lake: Lake, inspection: Manifest) -> list[dict[str, Any]]:
+    """The gates of each batch; the examples are told with the strategies."""
+    summary = lake.read_json(inspection, "summary.json")
+    return [
+        {key: value for key, value in batch.items() if key != "examples"}
+        for batch in summary["batches"]
+    ]
+
+
 def _arm(lake: Lake, one: Used) -> dict[str, Any]:
     """One trained arm: steps, final loss, and the losses thinned out for a small curve."""
     manifest = one.manifest
     assert manifest is not None
     parts = dict(level.split("=", 1) for level in one.part.split("/"))
-    losses = lake.read_json(manifest, "losses.json")
-    curve = losses if isinstance(losses, list) else losses.get("losses", [])
-    values = [float(v["loss"] if isinstance(v, dict) else v) for v in curve]
+    values = lake.read_json(manifest, "losses.json")["train"]
     every = -(-len(values) // LOSS_POINTS) if values else 1
     return {
         **parts,

@@ -60,7 +60,7 @@ def render(figures: Figures) -> str:
         history=views.history(figures["history"]),
         arms=views.arm_table(figures["evaluation"]["results"]),
         samples=views.sample_bars(figures["samples"]["strategies"]),
-        trials=views.trial_table(figures["recipe"]),
+        trials=views.trials(figures["recipe"]),
         gates=views.gate_table(figures["verdict"]),
         drift=views.drift_panels(figures["drift"]),
         seconds=views.seconds_bars(figures["stages"]),

@@ -116,7 +116,7 @@ def _lift(told: Sequence[Told]) -> Iterator[str]:
         own = own or [(f"not judged: {why}", *[NOTHING] * 5)]
         rows += [(one.night.key if i == 0 else "", *row) for i, row in enumerate(own)]
     yield from table(heads, rows, left=frozenset({0, 1, 4, 6}))
-    yield "NDCG@10 (R@10: Recall@10): relative lift with its 95 % interval; pooled: trailing nights."
+    yield "NDCG@10 (R@10: Recall@10), relative lift with its 95 % interval; pooled: trailing nights"
     for one in told[-1:]:
         missing = [f"{e['what']} ({e['why']})" for e in one.figures["evaluation"]["not_judged"]]
         if missing:
@@ -154,7 +154,7 @@ def _samples(told: Sequence[Told]) -> Iterator[str]:
     rows: list[tuple[str, ...]] = []
     for one in told:
         samples = one.figures["samples"]
-        own = [
+        own: list[tuple[str, ...]] = [
             (
                 row["strategy"],
                 count(row["made"]),
@@ -182,7 +182,10 @@ def _verdicts(told: Sequence[Told]) -> Iterator[str]:
     for one in told:
         verdict = one.figures["verdict"]
         yield from textwrap.wrap(
-            f"{one.night.key}  {verdict['sentence']} ({verdict['headline_words']})",
+            f"{one.night.key}  {verdict['word']}. "
+            + " ".join(
+                [verdict["sentence"], *verdict["reasons"], f"({verdict['headline_words']})"]
+            ),
             WIDTH,
             subsequent_indent=" " * (len(one.night.key) + 2),
         )

@@ -1,4 +1,4 @@
-"""The verdict in one sentence, and its gates as a table."""
+"""The verdict as a sentence, and its gates as a table."""
 
 from __future__ import annotations
 
@@ -6,34 +6,57 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nightshift.report.results import HEADLINE_METRIC, Row, lift_row
-from nightshift.report.words import LINE_NAMES, interval, metric_name, signed
+from nightshift.report.words import (
+    LINE_NAMES,
+    figure,
+    interval,
+    metric_name,
+    readable,
+    share,
+    signed,
+    slice_name,
+)
 
 # What a decision is called, and the tone of its colour on the page.
 DECISIONS = {
     "promoted": ("Promoted", "good"),
     "kept": ("Kept", "calm"),
-    "control": ("No difference", "calm"),
+    "control": ("Control", "calm"),
     "empty": ("Empty night", "muted"),
-    "rolled_back": ("Rolled back", "bad"),
+    "too_few_users": ("Too few customers", "muted"),
 }
 
 
 def verdict_figures(
-    raw: Mapping[str, Any], *, pooled: Sequence[Row], tonight: Sequence[Row], empty: bool
+    raw: Mapping[str, Any], *, pooled: Sequence[Row], tonight: Sequence[Row]
 ) -> dict[str, Any]:
     """`verdict.json` with what a reader asks first: the word, the sentence, the lift."""
-    decision = str(raw.get("decision", "unknown"))
-    word, tone = DECISIONS.get(decision, (decision.replace("_", " ").capitalize(), "calm"))
+    decision = str(raw["decision"])
+    word, tone = DECISIONS.get(decision, (readable(decision), "calm"))
     headline = lift_row(pooled, "overall") or lift_row(tonight, "overall")
     return {
         **raw,
-        "decision": decision,
         "word": word,
         "tone": tone,
-        "sentence": _sentence(raw, decision, empty),
+        "sentence": sentence(raw),
         "headline": dict(headline) if headline else None,
         "headline_words": headline_words(headline),
     }
+
+
+def sentence(raw: Mapping[str, Any]) -> str:
+    """What happened, in one sentence; the verdict's own reasons stand beside it."""
+    decision, before = raw["decision"], raw.get("live_line_before")
+    line = LINE_NAMES.get(raw["live_line"], raw["live_line"])
+    if decision == "empty":
+        return f"An empty night: nothing was judged, the {line} stays live."
+    if decision == "too_few_users":
+        return f"Too few customers for a verdict: the {line} stays live."
+    if before is None:
+        return f"The {line} goes live: it is the first champion."
+    if before == raw["live_line"]:
+        return f"The {line} stays live."
+    return f"The {line} goes live, in place of the {LINE_NAMES.get(before, before)}."
 
 
 def headline_words(row: Row | None) -> str:
@@ -48,18 +71,30 @@ def headline_words(row: Row | None) -> str:
     return f"{words} {interval(row['ci95'])}"
 
 
-def _sentence(raw: Mapping[str, Any], decision: str, empty: bool) -> str:
-    reason = str(raw.get("reason") or raw.get("why") or "").strip()
-    line = LINE_NAMES.get(str(raw.get("live_line")), str(raw.get("live_line", "")))
-    start = {
-        "promoted": f"Promoted: the {line} goes live",
-        "kept": f"Kept: the {line} stays live",
-        "control": f"No difference between the arms: the {line} is live",
-        "empty": "An empty night: nothing was judged and nothing changes",
-        "rolled_back": f"Rolled back: the {line} is live again",
-    }.get(decision, f"{decision.replace('_', ' ').capitalize()}: the {line} is live")
-    if empty and decision != "empty":
-        start = f"{start} (the night had no events to judge by)"
-    if not reason:
-        return start + "."
-    return f"{start}, because {reason[:1].lower()}{reason[1:].rstrip('.')}."
+def gate_words(gate: Mapping[str, Any]) -> tuple[str, str]:
+    """What a gate asks for and what was found, from the figures it was decided on."""
+    figures = gate["figures"]
+    if "lower_bound" in figures:
+        asks = f"lower bound above {signed(figures['above'])}"
+        if figures["lower_bound"] is None:
+            return asks, f"no interval over {figures['n']:,} users"
+        return asks, f"{signed(figures['relative'])} {interval(figures['ci95'])}"
+    if "max_loss" in figures:
+        asks = f"a loss of at most {share(figures['max_loss'])}"
+        ours, theirs = figures["challenger"], figures["control"]
+        return asks, f"{figure(ours, 3)}, control {figure(theirs, 3)}"
+    found = [
+        f"{slice_name(name)}: {_difference(row)}"
+        for name, row in figures.items()
+        if isinstance(row, Mapping) and "difference" in row
+    ]
+    return "one lower bound above 0", "; ".join(found) or "nothing to look at"
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    words = f"{metric_name(row['metric'])} "
+    if row.get("relative") is not None:
+        return words + f"{signed(row['relative'])} {interval(row['ci95'])}"
+    bounds = row.get("difference_ci95")
+    inside = f" [{bounds[0]:+.4f}, {bounds[1]:+.4f}]" if bounds else ""
+    return (words + f"{row['difference']:+.4f}{inside}").replace("-", "−")

@@ -9,6 +9,7 @@ from typing import Any
 from nightshift.report import charts
 from nightshift.report.charts import Mark, NightPoint
 from nightshift.report.results import PLACEBOS, Row, arms_of, lift_row, mean_of, pick, slices_of
+from nightshift.report.verdict import gate_words
 from nightshift.report.words import (
     count,
     duration,
@@ -163,44 +164,70 @@ def arm_table(results: Sequence[Row]) -> dict[str, Any]:
 
 def gate_table(verdict: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each gate: what it asks, what was found, whether it held."""
-    return [
+    rows = []
+    for gate in verdict["gates"]:
+        asks, found = gate_words(gate)
+        name = readable(gate["name"])
+        rows.append({"name": name, "passed": gate["passed"], "asks": asks, "found": found})
+    return rows
+
+
+TRIAL_SLICES = {
+    "overall": ("pooled", "Overall, NDCG@10"),
+    "warm": ("tonight", "Warm items, NDCG@10"),
+    "cold": ("cold", "Cold items, Recall@10"),
+}
+
+
+def trials(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What tune tried: each candidate against the control, and the control at every β."""
+    tried = recipe["tried"]
+    rows = [
         {
-            "name": readable(str(gate.get("name") or gate.get("gate"))),
-            "passed": gate.get("passed"),
-            "wanted": gate.get("wanted") or gate.get("rule") or "",
-            "found": gate.get("found") or "",
+            "label": _candidate(trial["strategies"]),
+            "marks": [
+                Mark(role, label, found["relative"], (found["low"], found["high"]))
+                for name, (role, label) in TRIAL_SLICES.items()
+                if (found := trial[name])["n"]
+            ],
+            "allowed": trial["allowed"],
+            "chosen": _weights(trial["strategies"]) == _weights(recipe["strategies"]),
         }
-        for gate in verdict.get("gates", [])
+        for trial in tried["trials"]
     ]
-
-
-def trial_table(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What tune tried: one row a trial, the columns that any of them has."""
-    trials = recipe["trials"]
-    rows = [_flat(trial) for trial in (trials if isinstance(trials, list) else [])]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    scale = charts.forest_scale([mark for row in rows for mark in row["marks"]])
     return {
-        "columns": columns,
-        "rows": [[_cell(row.get(column)) for column in columns] for row in rows],
+        "rows": [row | {"svg": charts.forest_row(scale, row["marks"])} for row in rows],
+        "axis": charts.forest_axis(scale),
+        "legend": [(label, role) for role, label in TRIAL_SLICES.values()],
+        "betas": sorted(
+            (
+                {"beta": float(beta), **figures}
+                for beta, figures in tried["control_by_beta"].items()
+            ),
+            key=lambda row: row["beta"],
+        ),
     }
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
+def _candidate(strategies: Mapping[str, Mapping[str, Any]]) -> str:
+    """`Text neighbours 0.1, short`: what a candidate switches on."""
+    parts = [
+        f"{readable(name)} {chosen['weight']:g}"
+        + (f", {chosen['scope']}" if chosen.get("scope") else "")
+        for name, chosen in strategies.items()
+        if chosen["weight"]
+    ]
+    return "; ".join(parts) or "Nothing"
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return ", ".join(map(_cell, value)) if isinstance(value, list) else str(value)
+def _weights(strategies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What tune chooses between; queries are never weighed."""
+    return {
+        name: (chosen["weight"], chosen.get("scope"))
+        for name, chosen in strategies.items()
+        if name in ("text_neighbours", "negatives")
+    }
 
 
 # --- samples, drift, time ---------------------------------------------------------------------
