@@ -181,11 +181,9 @@ def _reasons(reasons: Mapping[str, int]) -> str:
 def _verdicts(told: Sequence[Told]) -> Iterator[str]:
     for one in told:
         verdict = one.figures["verdict"]
+        said = [f"{verdict['word']}.", verdict["sentence"], *verdict["reasons"]]
         yield from textwrap.wrap(
-            f"{one.night.key}  {verdict['word']}. "
-            + " ".join(
-                [verdict["sentence"], *verdict["reasons"], f"({verdict['headline_words']})"]
-            ),
+            " ".join([f"{one.night.key} ", *said, f"({verdict['headline_words']})"]),
             WIDTH,
             subsequent_indent=" " * (len(one.night.key) + 2),
         )

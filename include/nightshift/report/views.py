@@ -196,6 +196,7 @@ def trials(recipe: Mapping[str, Any]) -> dict[str, Any]:
         for trial in tried["trials"]
     ]
     scale = charts.forest_scale([mark for row in rows for mark in row["marks"]])
+    betas = tried["control_by_beta"].items()
     return {
         "rows": [row | {"svg": charts.forest_row(scale, row["marks"])} for row in rows],
         "axis": charts.forest_axis(scale),
