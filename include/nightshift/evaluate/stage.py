@@ -19,6 +19,7 @@ import polars as pl
 from nightshift import contracts, metrics
 from nightshift.contracts import ResultRow
 from nightshift.evaluate.arms import Arm, arms
+from nightshift.evaluate.clicks import judge_clicks, shown
 from nightshift.evaluate.compare import comparisons, means
 from nightshift.evaluate.judge import K, empty_metrics, judge, user_metrics
 from nightshift.evaluate.pool import (
@@ -45,11 +46,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     """Judge tonight's arms and pool them with the nights before."""
     snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
     recipe = ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json")
-    window = read_window(
-        snapshot,
-        ctx.lake.scan(ctx.inputs["morning"], "events.parquet"),
-        tail_events=ctx.settings.generate.tail_events,
-    )
+    events = ctx.lake.scan(ctx.inputs["morning"], "events.parquet")
+    window = read_window(snapshot, events, tail_events=ctx.settings.generate.tail_events)
     ctx.seeds["bootstrap"] = ctx.settings.evaluate.bootstrap_seed
     frame, beyond = empty_metrics(), list[ResultRow]()
     searched = "not judged: the night has no events"
@@ -62,12 +60,16 @@ def run(ctx: StageContext) -> dict[str, Any]:
             vectors,
             lambda texts: Encoder(ctx.settings).encode(texts, "embed queries"),
         )
+        pairs = shown(snapshot, window, events)
         found = []
         for arm in arms(ctx, snapshot, vectors, recipe):
             judged = judge(arm.ranker, window, label=arm.name)
             found.append(user_metrics(judged, window, arm=arm.name, seed=arm.seed))
             beyond += _beyond(arm, judged.lists, window, snapshot, boosted)
             search.add(arm)
+            clicks, calibration = judge_clicks(arm, window, pairs)
+            beyond += calibration
+            found += [] if clicks is None else [clicks]
         frame, beyond, searched = (
             pl.concat(found + search.frames),
             _over_seeds(beyond),
