@@ -9,8 +9,10 @@ _US_STATES = (
 _PATTERNS = (
     # 221B Baker Street; 12 Oak Hill Rd.
     r"(?i:\b\d{1,5}[a-z]?,?\s+(?:[\p{L}'.-]+\s+){1,3}"
-    r"(?:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|dr|court|ct|terrace|crescent)"
-    r"\.?(?:\s*(?:,|\d|apt|unit|suite|#)|$))",
+    r"(?:street|avenue|ave|road|rd|boulevard|blvd)\.?(?:\s*(?:,|\d|apt|unit|suite|#)|$))",
+    # 9 Elm Drive, Apt 3. (Without the flat it may be a hard drive.)
+    r"(?i:\b\d{1,5}[a-z]?,?\s+(?:[\p{L}'.-]+\s+){1,3}"
+    r"(?:st|lane|ln|drive|dr|court|ct|terrace|crescent)\.?,?\s+(?:apt|unit|suite|flat|#)\.?\s*\d)",
     # Musterstraße 12a; Keizersgracht 12
     r"(?i:\p{L}{2,}(?:stra(?:ß|ss)e|str\.|gasse|platz|weg|allee|straat|gracht|laan|gatan|vägen)"
     r"\s+\d{1,4}\s?[a-z]?\b)",

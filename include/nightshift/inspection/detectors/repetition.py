@@ -6,7 +6,7 @@ import polars as pl
 
 from nightshift.inspection.detectors.fold import fold
 
-_MAX_RUN = 4  # "loooong" is typed by people, a fifth o is not; digits are free (1000000 mAh)
+_MAX_RUN = 4  # "loooong" is typed by people, a fifth o is not; digits and spaces are free
 _MIN_WORDS = 4  # fewer words may repeat: "baby, baby", "duran duran"
 _MIN_WORD_SHARE = 0.5
 _MIN_TRIGRAM_CHARS = 12
@@ -23,7 +23,7 @@ def repetition(text: pl.Expr) -> pl.Expr:
     characters = text.str.split("")
     runs = characters.list.eval(
         pl.element().rle().struct.field("len")
-        * pl.element().rle().struct.field("value").str.contains(r"\P{Nd}").cast(pl.UInt32)
+        * pl.element().rle().struct.field("value").str.contains(r"[^\p{Nd}\s]").cast(pl.UInt32)
     ).list.max()
     words = folded.str.split(" ")
     trigrams = folded.str.split("").list.eval(
