@@ -14,7 +14,7 @@ from nightshift.manifest import Manifest
 from nightshift.ranking import Ranker
 from nightshift.recommend.ranker import load
 from nightshift.snapshot import Snapshot
-from nightshift.stages import CONTROL, LINE_OF_ARM, StageContext, arm_input
+from nightshift.stages import CHALLENGER, LINE_OF_ARM, StageContext, arm_input
 
 CHAMPION = "champion"
 """What is live when the night starts: the parent state of the live line."""
@@ -95,6 +95,8 @@ def _recipe_of(ctx: StageContext, state: Manifest) -> dict[str, Any] | None:
 
 
 def beta_of(recipe: dict[str, Any], arm: str) -> float:
-    """The serve-time text blend of an arm; a placebo is served like the control."""
+    """The serve-time text blend of an arm; a placebo, which stands in for the samples, is served
+    like the challenger.
+    """
     betas = recipe["beta"]
-    return float(betas.get(arm, betas[CONTROL]))
+    return float(betas.get(arm, betas[CHALLENGER]))

@@ -94,13 +94,12 @@ def _write(
         nights=settings.pool_nights,
     )
     tonight = frame.with_columns(night=pl.lit(f"night={ctx.night.key}"))
-    pooled = pl.concat([tonight, *user_metrics_of(ctx.lake, earlier)])
-    results = [*means(tonight), *comparisons(tonight, settings), *further]
-    rows = [
-        *means(pooled),
-        *comparisons(pooled, settings),
-        *beyond_accuracy(ctx.lake, earlier, further),
-    ]
+    figures = [*means(tonight), *comparisons(tonight, settings)]
+    results, rows = figures + further, figures
+    if earlier:
+        pooled = pl.concat([tonight, *user_metrics_of(ctx.lake, earlier)])
+        rows = [*means(pooled), *comparisons(pooled, settings)]
+    rows = rows + beyond_accuracy(ctx.lake, earlier, further)
     schema = contracts.USER_METRICS
     table = frame.select(schema.names).to_arrow(compat_level=None).cast(schema)
     ctx.writer.write_parquet(USER_METRICS, table)
