@@ -37,7 +37,9 @@ def lake(settings):
 def state(lake, settings):
     def make(number, version=0):
         run = lambda ctx: {"live_line": "real", "version": version}  # noqa: E731
-        return commit(lake, settings, night(number), STAGES["refresh"], run, parts={"v": str(version)})
+        return commit(
+            lake, settings, night(number), STAGES["refresh"], run, parts={"v": str(version)}
+        )
 
     return make
 
