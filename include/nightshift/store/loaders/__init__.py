@@ -33,7 +33,7 @@ def module_of(name: str) -> Any:
     return importlib.import_module(f"nightshift.store.loaders.{name.replace('-', '_')}")
 
 
-def load(name: str, settings: Settings, **options: Any) -> dict[str, Any]:
+def load(name: str, settings: Settings, /, **options: Any) -> dict[str, Any]:
     """Load a shop into the store, in one transaction; doing it again changes nothing.
 
     Returns per table the rows read, loaded, updated and already there (a row that comes twice in
