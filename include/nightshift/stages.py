@@ -250,6 +250,7 @@ STAGES: dict[str, Stage] = {
             title="which items, users and queries are short of samples, and the budget",
             sections=("generate",),
             inputs=(_SNAPSHOT, _VECTORS),
+            fingerprint="nightshift.generate.fingerprint:models",
         ),
         Stage(
             name="generate",
@@ -291,7 +292,8 @@ STAGES: dict[str, Stage] = {
             dataset="blend",
             module="nightshift.blend.stage",
             title="real rows and accepted samples: one training set per arm",
-            sections=("blend",),
+            sections=("blend", "generate.tail_events"),
+            fingerprint="nightshift.registry.retract:fingerprint",
             inputs=(_SNAPSHOT, Input("inspection"), Input("recipe")),
             more=_parent_and_blend,
         ),

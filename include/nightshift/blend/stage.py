@@ -15,6 +15,7 @@ import polars as pl
 from nightshift import contracts
 from nightshift.blend.placebos import PLACEBOS
 from nightshift.recipes import is_short, weigh
+from nightshift.registry.retract import without_retracted
 from nightshift.snapshot import Snapshot
 from nightshift.stages import CHALLENGER, CONTROL, StageContext
 
@@ -41,6 +42,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     )
     challenger = pl.concat([tonight, alive]).unique("sample_id", keep="first", maintain_order=True)
     challenger = challenger.sort("sample_id")
+    kept = without_retracted(ctx.lake, challenger)
+    retracted, challenger = challenger.height - kept.height, kept
     arms = {CONTROL: challenger.clear(), CHALLENGER: challenger}
     interactions = challenger.filter(pl.col("kind") == "interaction")
     for placebo in ctx.settings.blend.placebos:
@@ -54,6 +57,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "rows": {name: frame.height for name, frame in arms.items()},
         "carried": alive.height,
         "expired": carried.height - alive.height,
+        "retracted": retracted,
         "unused": accepted.height - tonight.height,
     }
 

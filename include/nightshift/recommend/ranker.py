@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
@@ -83,7 +84,9 @@ class ModelRanker:
         """The k best items of each query, given its sentence embedding [n, width]."""
         with torch.inference_mode():
             features = torch.from_numpy(self.stored.whitening.apply(query_vectors))
-            scores: Scores = (self.stored.model.queries(features) @ self.items.T).numpy()
+            queries = normalize(self.stored.model.queries(features), dim=-1)
+            # By cosine, as the projection was trained.
+            scores: Scores = (queries @ normalize(self.items, dim=-1).T).numpy()
         return select_top_k(scores, k)
 
 

@@ -18,6 +18,8 @@ import polars as pl
 from nightshift.errors import UsageError
 from nightshift.lake import CURRENT, MANIFEST, Lake
 from nightshift.manifest import Manifest
+from nightshift.night import Night
+from nightshift.settings import Settings
 from nightshift.stages import CHALLENGER
 
 FOLDER = "registry/retractions"
@@ -87,6 +89,18 @@ def rules(lake: Lake) -> list[Rule]:
             raw = json.loads(data)
             found.append(Rule(**{name: raw[name] for name in known}))
     return found
+
+
+def fingerprint(night: Night, settings: Settings) -> list[dict[str, Any]]:
+    """The rules as part of a blend's key: what is retracted makes blends stale."""
+    return [asdict(rule) for rule in rules(Lake.of(settings))]
+
+
+def without_retracted(lake: Lake, samples: pl.DataFrame) -> pl.DataFrame:
+    """The samples that no rule retracts."""
+    for rule in rules(lake):
+        samples = samples.filter(~rule.mask())
+    return samples
 
 
 def _matching(lake: Lake, blend: Manifest, rule: Rule) -> set[str]:
