@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from nights import nights_from, write_nights
 
 from factories import NIGHT, make_settings
+from made_up_nights import nights_from, write_nights
 from nightshift import stages
 from nightshift.lake import Lake
 from nightshift.night import Night

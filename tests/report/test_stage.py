@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nights import EVIL, PERSONAL, SHARD_SECONDS, nights_from, write_night
 
 from factories import NIGHT, make_settings
+from made_up_nights import EVIL, PERSONAL, SHARD_SECONDS, nights_from, write_night
 from nightshift import stages
 from nightshift.lake import Lake
 from nightshift.night import Night

@@ -202,10 +202,7 @@ def trials(recipe: Mapping[str, Any]) -> dict[str, Any]:
         "axis": charts.forest_axis(scale),
         "legend": [(label, role) for role, label in TRIAL_SLICES.values()],
         "betas": sorted(
-            (
-                {"beta": float(beta), **figures}
-                for beta, figures in tried["control_by_beta"].items()
-            ),
+            ({"beta": float(beta), **figures} for beta, figures in betas),
             key=lambda row: row["beta"],
         ),
     }

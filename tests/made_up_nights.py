@@ -82,11 +82,23 @@ def write_night(
     }
     for name in list(STAGES)[1:]:
         if name == "morning":
-            write_snapshot(lake, settings, night, households=40, n_items=150, part="morning")
+            _morning(lake, settings, night)
         elif name in writers:
             write_stage(lake, settings, night, name, writers[name])
         if name == until:
             return
+
+
+def _morning(lake: Lake, settings: Settings, night: Night) -> None:
+    """The night's own real events, made from the inputs that the table of stages names."""
+    made = write_snapshot(lake, settings, night, households=40, n_items=150, part="morning")
+
+    def run(ctx: StageContext) -> dict[str, Any]:
+        for entry in made.files:
+            ctx.writer.reuse(entry)
+        return made.stats
+
+    write_stage(lake, settings, night, "morning", run)
 
 
 def write_stage(
