@@ -80,6 +80,5 @@ with DAG(
     report = stage("report")
 
     chain(night, collect, embed, plan, shards, generate, gather, inspect, blend)
-    chain(night, parent, tune, blend)
-    chain(embed, tune)
+    chain(shards, parent, tune, blend)  # a dry run has ended before
     chain(blend, arms, finetune, morning, evaluate, promote, refresh, score, report)

@@ -1,8 +1,9 @@
 """
 ### Several nights in a row
 
-Triggers `nightly` for each day from *From* up to and including *To*, one after the other, and
-stops at the first night that fails. For many nights, or two at once, use a backfill.
+Triggers `nightly` for each day from *From* up to and including *To*. The nights keep their order
+through the lake: each waits for the state of the one before. After a night that failed, clear it,
+and those behind it go on.
 """
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
@@ -21,23 +22,19 @@ with DAG(
     schedule=None,
     is_paused_upon_creation=True,
     max_active_runs=1,
-    fail_fast=True,  # the night after a failed one would wait for a state that never comes
     params={
         "from": Param(title="From", description="The first night, UTC.", **DATE),
         "to": Param(title="To", description="The last night, UTC.", **DATE),
         **what_form(Settings.load()),
     },
-    default_args={**default_args(), "retries": 0},
+    default_args={**default_args(), "retries": 0},  # a second try would find its own run there
     tags=["nightshift"],
 ) as dag:
     TriggerDagRunOperator.partial(
         task_id="nightly",
         trigger_dag_id="nightly",
         logical_date=None,
-        wait_for_completion=True,
-        deferrable=True,
-        poke_interval=10,
         fail_when_dag_is_paused=True,
-        max_active_tis_per_dagrun=1,
+        max_active_tis_per_dagrun=1,  # created in order, so that the first one starts first
         map_index_template="{{ task.conf['night'] }}",
     ).expand_kwargs(nights_asked())

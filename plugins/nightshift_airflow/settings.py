@@ -23,7 +23,7 @@ PREFIX = "NIGHTSHIFT_AIRFLOW__"
 class AirflowSettings(BaseSettings):
     """What the DAGs and their operators need to know about the place they run in."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     runner: Literal["process", "pod"] = Field(
         "process", description="a stage is a process beside the task, or a Kubernetes pod"

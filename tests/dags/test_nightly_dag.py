@@ -101,9 +101,15 @@ def test_no_learner_comes_after_the_morning(dag: Any) -> None:
     assert after == {"evaluate", "promote", "refresh", "score", "report"}
 
 
+def test_a_failed_plan_cannot_look_like_a_dry_run(dag: Any) -> None:
+    """What skips in a dry run comes after `shard_names`, which needs the plan."""
+    for name in ("generate", "gather", "wait_for_parent"):
+        assert "shard_names" in ancestors(dag, name)
+
+
 def test_samples_and_recipe_are_made_side_by_side(dag: Any) -> None:
     assert "tune" not in ancestors(dag, "inspect")
-    assert "plan" not in ancestors(dag, "tune")
+    assert "generate" not in ancestors(dag, "tune")
 
 
 def test_a_failed_shard_does_not_stop_the_night(dag: Any) -> None:

@@ -26,6 +26,7 @@ from nightshift_airflow.process import Ended
 from nightshift_airflow.resolver import Run
 
 RUN = Run(Night.parse("2017-11-20"), first=True)
+DRY = Run(RUN.night, dry=True)
 XCOM_BYTES = 1000
 """XCom carries places and counts: a result fits on a few lines, whatever the shop's size."""
 
@@ -146,8 +147,15 @@ def test_gather_does_not_go_on_with_another_nights_plan(settings: Settings) -> N
 
     with pytest.raises(AirflowFailException, match="shard_names"):
         gather.execute(context_of(RUN))
+    with pytest.raises(AirflowFailException, match="shard_names"):
+        gather.execute(context_of(DRY))  # a dry run whose plan failed is no success
+
+
+def test_a_dry_run_ends_with_the_plan(settings: Settings) -> None:
+    gather = operator("gather", needs="shard_names")
+
     with pytest.raises(AirflowSkipException, match="dry run"):
-        gather.execute(context_of(Run(RUN.night, dry=True)))
+        gather.execute(context_of(DRY, shard_names=[]))
 
 
 def test_a_stage_sees_nothing_of_airflow(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ would make it: the tasks run here, one after the other, and no scheduler has to 
 stages say is shown; what Airflow says goes to a log.
 """
 
-# ruff: noqa: T201  (a command: what it prints is its result)
-
 from __future__ import annotations
 
 import logging
@@ -21,10 +19,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from nightshift.errors import NightshiftError
-from nightshift.lake import Lake
 from nightshift.night import Night
 from nightshift.settings import Settings
-from nightshift.stages import STAGES
 from nightshift_airflow import console
 from nightshift_airflow.local.place import (
     METADATA_DATABASE,
@@ -32,6 +28,7 @@ from nightshift_airflow.local.place import (
     airflow_command,
     environment,
 )
+from nightshift_airflow.local.shop import shop_of
 from nightshift_airflow.local.stack import running
 
 DAG_ID = "nightly"
@@ -60,11 +57,12 @@ def run_nights(settings: Settings, nights: Sequence[Night]) -> int:
         database = embedded.url_for(settings, METADATA_DATABASE)
         environ = environment(settings, place, database=database)
         airflow_command("db", "migrate", environ=environ, log=log)
-        _load_shop(environ)
+        _load_shop(settings, environ)
         _in_airflow(environ, nights, log)
-        print_summary(settings, list(nights))
-        _say(f"{len(nights)} nights in {time.monotonic() - started:.0f} s; Airflow's log: {log}")
-        print(f"report: {_report(settings, nights[-1])}", flush=True)
+        seconds, done = time.monotonic() - started, console.tally
+        _say(f"{len(nights)} nights in {seconds:.0f} s; Airflow's log: {log}")
+        _say(f"{done[True]} stages did work, {done[False]} were done before")
+        print_summary(settings, list(nights))  # its last line is the report's path
     return 0
 
 
@@ -81,8 +79,13 @@ def closing_database(settings: Settings) -> Iterator[None]:
             embedded.stop(settings)
 
 
-def _load_shop(environ: dict[str, str]) -> None:
-    """The default shop; the loader returns at once when it is there."""
+def _load_shop(settings: Settings, environ: dict[str, str]) -> None:
+    """The default shop, unless the store holds one: loading is one transaction, all or nothing."""
+    shop = shop_of(settings)
+    if shop is not None:
+        _say(f"the store holds {shop}")
+        return
+    _say("loading the default shop, once")
     done = subprocess.run(
         [sys.executable, "-m", "nightshift.cli", "load", "complete-journey"],
         env=environ,
@@ -100,7 +103,7 @@ def _in_airflow(environ: dict[str, str], nights: Sequence[Night], log: Path) -> 
     with only_stages_shown(log):
         dag = _bagged()
         for number, night in enumerate(nights):
-            _say(f"night {night.key} ({number + 1} of {len(nights)})")
+            console.say(f"--- night {night.key} ({number + 1} of {len(nights)}) ---")
             run = dag.test(
                 logical_date=None, run_conf={"night": night.key, "first_night": number == 0}
             )
@@ -173,10 +176,3 @@ def _interrupt(number: int, frame: Any) -> None:
 
 def _say(text: str) -> None:
     logging.getLogger("nightshift").info("%s", text)
-
-
-def _report(settings: Settings, night: Night) -> Path:
-    """Where the report of a night lies; a remote lake's is copied to the cache."""
-    lake = Lake.of(settings)
-    manifest = lake.get("report", STAGES["report"].partition(night, {}))
-    return lake.local_path(manifest.file("report.json"))

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -33,6 +34,7 @@ from nightshift_airflow.local.place import (
     last_line,
     write_private,
 )
+from nightshift_airflow.local.shop import last_day, shop_of
 from nightshift_airflow.settings import PREFIX
 
 # No log servers: they would listen on every address, and the UI reads the files itself.
@@ -46,6 +48,7 @@ DEFAULT_PORT = 8080
 PORTS_TRIED = 50
 START_SECONDS = 180
 STOP_SECONDS = 20
+HISTORY = timedelta(days=30)
 
 
 def up(settings: Settings, *, port: int | None = None) -> int:
@@ -67,6 +70,7 @@ def up(settings: Settings, *, port: int | None = None) -> int:
     database = embedded.url_for(settings, METADATA_DATABASE)
     environ = environment(settings, place, database=database, port=port)
     pool = environ[f"{PREFIX}GPU_POOL"] = gpu_pool(environ)
+    environ.setdefault(f"{PREFIX}LAST_NIGHT", _last_night(settings))
     print("preparing Airflow's metadata database …", flush=True)
     airflow_command("db", "migrate", environ=environ, log=log)
     airflow_command("pools", "set", pool, "1", "what generates or trains", environ=environ, log=log)
@@ -80,6 +84,13 @@ def up(settings: Settings, *, port: int | None = None) -> int:
         raise
     _tell(place)
     return 0
+
+
+def _last_night(settings: Settings) -> str:
+    """A shop whose events ended long ago is history: none of today's nights is scheduled for it."""
+    day = last_day(settings) if shop_of(settings) is not None else None
+    is_history = day is not None and datetime.now(UTC).date() - day > HISTORY
+    return str(day) if is_history else ""
 
 
 def down(settings: Settings) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from nightshift_airflow.console import line, say
+from nightshift_airflow.console import ended, line
 from nightshift_airflow.operators.outcome import result_of_process
 from nightshift_airflow.process import GroupProcess
 from nightshift_airflow.resolver import Run
@@ -49,17 +49,15 @@ class StageOperator(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         run = wanted(context, self.needs)
         parts = dict(self.parts or {})
-        ended = self._process.run(
+        exited = self._process.run(
             [sys.executable, "-m", "nightshift.cli", *run.arguments(self.stage, parts)],
             env=stage_environment(os.environ),
             on_stdout=lambda text: self.log.info("%s", text),
             on_stderr=line,
         )
-        result = result_of_process(self.stage, run, parts, ended)
+        result = result_of_process(self.stage, run, parts, exited)
         describe_assets(self.outlets, context, run, result)
-        name = " ".join([self.stage, run.night.key, *parts.values()])
-        done = f"{result['rows']:,} rows" if result["worked"] else "was done before"
-        say(f"{name}: {done}, {result['seconds']:.1f} s")
+        ended(" ".join([self.stage, run.night.key, *parts.values()]), result)
         return result
 
     def on_kill(self) -> None:
@@ -70,15 +68,16 @@ def wanted(context: Any, needs: str | None) -> Run:
     """The run's night, from the task that resolved it.
 
     Raises:
-        AirflowSkipException: a dry run that ends before this stage.
         AirflowFailException: the task named by `needs` did not succeed.
+        AirflowSkipException: it did, in a dry run, which ends there.
     """
     task_instance = context["ti"]
     run = Run.from_json(task_instance.xcom_pull(task_ids=RESOLVER))
-    if needs is not None and task_instance.xcom_pull(task_ids=needs) is None:
+    if needs is not None:
+        if task_instance.xcom_pull(task_ids=needs) is None:
+            raise AirflowFailException(f"The task {needs!r} did not succeed; see its log.")
         if run.dry:
             raise AirflowSkipException("a dry run ends with the plan")
-        raise AirflowFailException(f"The task {needs!r} did not succeed; see its log.")
     return run
 
 
