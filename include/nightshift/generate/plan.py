@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from nightshift import contracts
@@ -34,7 +34,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     }
     grants = split(bids, settings.budget)
     taken = {name: take(wishes[name], grants[name].samples) for name in strategies}
-    targets = cut_into_shards(taken, settings)
+    scales = {name: strategy.scale for name, strategy in strategies.items()}
+    targets = cut_into_shards(taken, scales, settings)
     ctx.writer.write_parquet("targets.parquet", targets.to_arrow().cast(contracts.TARGETS))
     samples = {name: int(frame["budget"].sum()) for name, frame in taken.items()}
     ctx.writer.write_json(
@@ -67,37 +68,41 @@ def take(wishes: pl.DataFrame, samples: int) -> pl.DataFrame:
     )
 
 
-def cut_into_shards(taken: dict[str, pl.DataFrame], settings: GenerateSettings) -> pl.DataFrame:
+def cut_into_shards(
+    taken: dict[str, pl.DataFrame], scales: dict[str, int], settings: GenerateSettings
+) -> pl.DataFrame:
     """Number the targets, and give each its chunk and shard: contracts.TARGETS, in that order."""
-    size = _targets_per_shard([frame.height for frame in taken.values()], settings)
+    units = [frame.height / scales[name] for name, frame in taken.items()]
+    size = _targets_per_shard(units, settings)
     parts = []
     for name, frame in taken.items():
         if frame.is_empty():
             continue
-        chunk = chunk_numbers(frame, settings.chunk_targets)
+        chunk = chunk_numbers(frame, settings.chunk_targets * scales[name])
         n_chunks = int(chunk.max()) + 1
-        n_shards = min(int(np.ceil(frame.height / size)), n_chunks)
+        n_shards = min(math.ceil(frame.height / (size * scales[name])), n_chunks)
+        number = pl.Series(chunk * n_shards // n_chunks).cast(pl.String).str.zfill(3)
         parts.append(
             frame.with_columns(
                 strategy=pl.lit(name),
                 chunk=pl.Series(chunk),
-                shard=pl.format(
-                    "{}-{}",
-                    pl.lit(name),
-                    pl.Series(chunk * n_shards // n_chunks).cast(pl.String).str.zfill(3),
-                ),
+                shard=pl.format("{}-{}", pl.lit(name), number),
             ).sort("chunk", maintain_order=True)
         )
     if not parts:
-        return pl.from_arrow(contracts.TARGETS.empty_table())  # type: ignore[return-value]
+        return pl.DataFrame(contracts.TARGETS.empty_table())
     return pl.concat(parts).with_row_index("target_id").select(contracts.TARGETS.names)
 
 
-def _targets_per_shard(counts: list[int], settings: GenerateSettings) -> int:
-    """`shard_targets`, or as many more as `max_shards` shards over all strategies ask for."""
+def _targets_per_shard(units: list[float], settings: GenerateSettings) -> int:
+    """`shard_targets`, or as many more as `max_shards` over all strategies ask for.
+
+    Args:
+        units: targets of each strategy, divided by its scale.
+    """
     size = settings.shard_targets
-    while sum(-(-count // size) for count in counts) > settings.max_shards:
-        if size >= max(counts):
+    while sum(math.ceil(unit / size) for unit in units) > settings.max_shards:
+        if size >= max(units):
             break  # one shard a strategy: fewer there cannot be
         size *= 2
     return size

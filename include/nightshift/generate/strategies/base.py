@@ -47,7 +47,8 @@ class Strategy(ABC):
     """One of contracts.SAMPLE_KINDS."""
     share: ClassVar[float] = 1.0
     """Its part of the sample budget, relative to the other strategies'."""
-    uses_engine: ClassVar[bool] = False
+    scale: ClassVar[int] = 1
+    """Its chunks and shards are this many times larger: samples that cost next to nothing."""
 
     def __init__(self, sources: Sources) -> None:
         self.sources = sources

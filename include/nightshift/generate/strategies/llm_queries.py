@@ -34,7 +34,6 @@ class LlmQueries(Strategy):
     name = "llm_queries"
     version = "1"
     produces = "query"
-    uses_engine = True
 
     def price(self) -> Price:
         tokens = self.sources.settings.generate.llm_queries.max_new_tokens

@@ -35,6 +35,7 @@ class Negatives(Strategy):
     name = "negatives"
     version = "1"
     produces = "negative"
+    scale = 5
 
     def price(self) -> Price:
         return Price(seconds=_SECONDS_PER_SAMPLE)

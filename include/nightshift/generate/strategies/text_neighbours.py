@@ -54,6 +54,7 @@ class TextNeighbours(Strategy):
     version = "1"
     produces = "interaction"
     share = 4.0  # the samples that lift cold items; the others train side tasks
+    scale = 10
 
     def price(self) -> Price:
         return Price(seconds=_SECONDS_PER_SAMPLE)
@@ -80,7 +81,7 @@ class TextNeighbours(Strategy):
             row_of_item[histories.items], users, histories.times, n_texts=len(vectors)
         )
         self._index = TextIndex(vectors, np.diff(self._occurrences.indptr) > 0)
-        self._had = np.unique(users * self.sources.snapshot.items.height + histories.items)
+        self._had = np.sort(users * self.sources.snapshot.items.height + histories.items)
 
     def generate(self, targets: pl.DataFrame) -> Chunk:
         codes = targets.join(

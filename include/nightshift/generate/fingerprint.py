@@ -1,0 +1,20 @@
+"""What generation reads outside the lake: another language model makes another plan."""
+
+from __future__ import annotations
+
+from nightshift.errors import EngineError
+from nightshift.generate.engines.model_files import model_source
+from nightshift.night import Night
+from nightshift.settings import Settings
+
+_WITHOUT_MODEL = {"text_neighbours", "negatives"}
+
+
+def models(night: Night, settings: Settings) -> dict[str, str | None]:
+    """The digest of the language model; None when no strategy needs one or none is there."""
+    if _WITHOUT_MODEL.issuperset(settings.generate.strategies):
+        return {"model": None}
+    try:
+        return {"model": model_source(settings).digest}
+    except EngineError:
+        return {"model": None}  # the shards that need it will say so
