@@ -79,6 +79,9 @@ def server() -> Iterator[Server]:
     running = Server(home)
     embedded.start(running.settings)
     try:
+        for name in ("fsync", "full_page_writes"):  # nothing here outlives a power cut
+            running.run(f"alter system set {name} = off")
+        running.run("select pg_reload_conf()")
         yield running
     finally:
         embedded.stop(running.settings)

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from sqlalchemy import text
+from workbook import workbook
 
 from nightshift.errors import BadInput
 from nightshift.settings import Settings
@@ -108,6 +109,16 @@ def test_online_retail_leaves_out_what_is_no_sale_and_says_so(tmp_path: Path) ->
         "85123A": "White heart",
     }
     assert source.shop.repeats is True
+
+
+def test_a_workbook_is_the_same_shop_as_csv(tmp_path: Path) -> None:
+    RETAIL.write_csv(tmp_path / "retail.csv")
+    (tmp_path / "retail.xlsx").write_bytes(workbook(RETAIL))
+
+    one, other = (online_retail.read(path=tmp_path / f"retail.{kind}") for kind in ("csv", "xlsx"))
+
+    assert pl.concat(one.tables["events"]).equals(pl.concat(other.tables["events"]))
+    assert one.dropped == other.dropped
 
 
 def test_online_retail_says_where_a_file_is_wrong(tmp_path: Path) -> None:

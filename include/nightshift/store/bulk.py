@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+import psycopg2  # type: ignore[import-untyped]
 from sqlalchemy import Connection, text
 
-from nightshift.errors import BadInput
+from nightshift.errors import BadInput, StoreError
 from nightshift.store import partitions
 
 _NUMBER, _TEXT, _TIME = "float8", "text", "timestamptz"
@@ -148,11 +149,19 @@ class Loading:
         buffer.seek(0)
         driver = self.connection.connection.driver_connection
         assert driver is not None
-        with driver.cursor() as cursor:
-            cursor.copy_expert(
-                f"copy stage_{self.table.name} ({', '.join(columns)}) from stdin (format csv)",
-                buffer,
-            )
+        try:
+            with driver.cursor() as cursor:
+                cursor.copy_expert(
+                    f"copy stage_{self.table.name} ({', '.join(columns)}) from stdin (format csv)",
+                    buffer,
+                )
+        except psycopg2.Error as error:
+            said = " ".join(str(error).split())
+            raise StoreError(
+                f"Copying {self.table.name} into the event store failed: {said}",
+                hint="is its disk full, or did the connection break? Load again: nothing was kept",
+                file=self.origin,
+            ) from error
 
     def _check_items(self) -> None:
         if self.table.name not in _HAS_ITEM:
