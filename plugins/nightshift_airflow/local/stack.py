@@ -150,20 +150,23 @@ def _start(place: Place, name: str, arguments: Iterable[str], environ: Mapping[s
 
 
 def _stop(process: psutil.Process) -> None:
-    """SIGTERM to the component, so that tasks end their stages; SIGKILL to what is left."""
-    family = [process]
-    with suppress(psutil.NoSuchProcess):
-        family += process.children(recursive=True)
-    _send(signal.SIGTERM, [process])
-    _, left = psutil.wait_procs(family, timeout=STOP_SECONDS)
-    # What came up in between is found through those that are still there.
-    for survivor in list(left):
-        with suppress(psutil.NoSuchProcess):
-            left += survivor.children(recursive=True)
-    _send(signal.SIGTERM, left)
-    _, left = psutil.wait_procs(left, timeout=STOP_SECONDS / 2)
-    _send(signal.SIGKILL, left)
-    psutil.wait_procs(left, timeout=STOP_SECONDS / 2)
+    """SIGTERM to the component and all below it, stages included; SIGKILL to what is left.
+
+    To all at once: a scheduler alone would wait for its tasks to end by themselves.
+    """
+    left = _family(process)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _send(number, left)
+        _, left = psutil.wait_procs(left, timeout=STOP_SECONDS)
+        # What came up in between is found through those that are still there.
+        left = [member for survivor in left for member in _family(survivor)]
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _send(number: signal.Signals, processes: Iterable[psutil.Process]) -> None:

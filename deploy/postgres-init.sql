@@ -1,0 +1,2 @@
+-- The event store beside Airflow's metadata, on the same server.
+create database shop;

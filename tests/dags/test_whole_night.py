@@ -1,0 +1,54 @@
+"""A whole night through Airflow, every stage real: what `make nightly` runs, on a small shop."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_night import make_small
+
+from nightshift.lake import Lake
+from nightshift.settings import Settings
+
+
+def nightly(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nightshift_airflow", "nightly", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_night_ends_with_its_report_and_is_not_done_twice(
+    small_shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_small(tmp_path, monkeypatch)
+
+    first = nightly("--to", "2017-11-20")
+    second = nightly("--to", "2017-11-20")
+
+    assert first.returncode == 0, first.stderr
+    lake = Lake.of(small_shop)
+    report = lake.local_path(lake.get("report", "night=2017-11-20").file("report.json"))
+    for done in (first, second):
+        assert done.stdout.splitlines()[-1] == f"report: {report}"
+    assert lake.find("state", "as_of=20171121T000000Z") is not None
+    assert "0 were done before" in first.stderr
+    assert "0 stages did work" in second.stderr
+    assert "airflow.sdk" not in first.stderr  # Airflow's own lines are in its log
+
+
+def test_a_failed_stage_ends_the_night_with_its_cause(
+    small_shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_small(tmp_path, monkeypatch)
+    monkeypatch.setenv("NIGHTSHIFT_TEXT__ENCODER", str(tmp_path / "no-such-model"))
+
+    done = nightly("--to", "2017-11-20")
+
+    assert done.returncode != 0
+    assert "no-such-model" in done.stderr
+    assert "Night 2017-11-20 failed in embed" in done.stderr.splitlines()[-1]
