@@ -323,6 +323,11 @@ class Settings(BaseSettings):
                 hint="see `nightshift settings` for every key with its meaning",
             ) from None
 
+    @classmethod
+    def shipped(cls, overrides: dict[str, Any] | None = None) -> Self:
+        """The defaults with `overrides`, whatever the files and variables of this machine say."""
+        return cls.load(_merge(cls.model_construct().model_dump(), overrides or {}))
+
     def with_(self, changes: dict[str, Any]) -> Self:
         """A copy with nested `changes` applied and validated."""
         tree = _merge(self.model_dump(), changes)

@@ -12,6 +12,7 @@ from typing import Any
 from nightshift.commands.common import settings_of
 from nightshift.commands.night import benchmark_json, long_night, one_line, run_and_show
 from nightshift.errors import UsageError
+from nightshift.settings import Settings
 
 _WITHHOLD_SALT = 1
 
@@ -32,7 +33,8 @@ def run_benchmark(arguments: argparse.Namespace) -> int:
     }
     if arguments.withhold:
         base["collect"] = {"withhold": [{"share": arguments.withhold, "salt": _WITHHOLD_SALT}]}
-    settings = settings_of(arguments).with_(base)
+    # Figures must not depend on a settings file or a variable of this machine.
+    settings = settings_of(arguments, base=Settings.shipped(base))
     from nightshift.store import embedded, loaders
 
     try:

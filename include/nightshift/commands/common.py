@@ -59,8 +59,10 @@ def night_of(arguments: argparse.Namespace) -> Night:
     return Night.parse(arguments.night)
 
 
-def settings_of(arguments: argparse.Namespace, **changes: Any) -> Settings:
-    """Settings of the process, with `--set`, `--first` and `changes` on top."""
+def settings_of(
+    arguments: argparse.Namespace, *, base: Settings | None = None, **changes: Any
+) -> Settings:
+    """`base` (the settings of the process), with `--set`, `--first` and `changes` on top."""
     tree: dict[str, Any] = {}
     for assignment in arguments.set:
         path, equals, text = assignment.partition("=")
@@ -73,7 +75,8 @@ def settings_of(arguments: argparse.Namespace, **changes: Any) -> Settings:
         _put(tree, ["night", "first"], night_of(arguments).start.isoformat())
     for path, value in changes.items():
         _put(tree, path.split("__"), value)
-    return Settings.load().with_(tree) if tree else Settings.load()
+    base = base or Settings.load()
+    return base.with_(tree) if tree else base
 
 
 def time_option(text: str) -> Any:
