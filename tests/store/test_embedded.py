@@ -57,6 +57,7 @@ def test_two_processes_that_start_at_once_share_one_server_and_a_third_stops_it(
 
         assert _answer(_command(home, "store", "stop")) == {"stopped": True}
         assert not _is_alive(int(str(answers[0]["pid"])))
+        assert not Path(str(answers[0]["socket"])).exists()
         assert _answer(_command(home, "store", "status"))["running"] is False
     finally:
         embedded.stop(Settings(home=home))

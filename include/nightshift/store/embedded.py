@@ -117,6 +117,8 @@ def stop(settings: Settings) -> bool:
             return False
         data = str(folder(settings) / "data")
         _pg("pg_ctl", "-D", data, "-m", "fast", "-w", "stop", owner=_owner())
+        with suppress(OSError):  # a folder in /tmp is not left behind, one that is used is
+            _socket_folder(settings).rmdir()
     return True
 
 
