@@ -35,17 +35,38 @@ class Ranker(Protocol):
 def select_top_k(scores: Scores, k: int) -> tuple[Codes, Scores]:
     """Row-wise k best of a dense block, best first, ties by item code: [users, k] each.
 
-    -inf marks what may not be recommended; it comes back as code -1.
+    -inf marks what may not be recommended; it comes back as code -1, and so do the places that a
+    catalogue of fewer than k items cannot fill.
     """
-    k = min(k, scores.shape[1])
-    part = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    part.sort(axis=1)
+    users, n_items = scores.shape
+    codes = np.full((users, k), -1, dtype=np.int32)
+    best = np.full((users, k), -np.inf, dtype=np.float32)
+    width = min(k, n_items)
+    if not width:
+        return codes, best
+    part = _members(scores, width)
     values = np.take_along_axis(scores, part, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
-    codes = np.take_along_axis(part, order, axis=1).astype(np.int32)
-    best = np.take_along_axis(values, order, axis=1)
+    codes[:, :width] = np.take_along_axis(part, order, axis=1)
+    best[:, :width] = np.take_along_axis(values, order, axis=1)
     codes[np.isneginf(best)] = -1
-    return codes, best.astype(np.float32)
+    return codes, best
+
+
+def _members(scores: Scores, width: int) -> npt.NDArray[np.int64]:
+    """The `width` best of each row in ascending order of code, the lowest codes of equals."""
+    part = np.argpartition(-scores, width - 1, axis=1)[:, :width]
+    part.sort(axis=1)
+    least = np.take_along_axis(scores, part, axis=1).min(axis=1, keepdims=True)
+    # A partition takes any of the equals at its edge: those rows are cut again, by code.
+    tied = np.flatnonzero(((scores >= least).sum(axis=1) > width) & ~np.isneginf(least[:, 0]))
+    if len(tied):
+        equal = scores[tied] == least[tied]
+        chosen = scores[tied] > least[tied]
+        room = width - chosen.sum(axis=1, keepdims=True)
+        chosen |= equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= room)
+        part[tied] = np.nonzero(chosen)[1].reshape(len(tied), width)
+    return part
 
 
 def mask_scores(
