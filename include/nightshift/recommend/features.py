@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.float32]
 
 _RIDGE = 1e-4
 """Added to the eigenvalues, relative to the largest: directions of noise are not blown up."""
+_NO_SPREAD = 1e-12
+"""A variance of unit vectors below this is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ class Whitening:
         covariance = centred.T.astype(np.float64) @ centred / max(len(vectors) - 1, 1)
         values, directions = np.linalg.eigh(covariance)
         keep = np.argsort(values)[::-1][: min(features, vectors.shape[1])]
+        if values[keep[0]] <= _NO_SPREAD:
+            # One text only (or none): nothing to spread. Items keep their embedding as it is.
+            return cls(
+                np.zeros_like(mean, np.float32), np.eye(len(mean), len(keep), dtype=np.float32)
+            )
         scale = 1.0 / np.sqrt(np.maximum(values[keep], 0) + _RIDGE * values.max())
         # The sign of an eigenvector is arbitrary; fix it, so that equal data give equal features.
         chosen = directions[:, keep]
