@@ -59,12 +59,21 @@ def sample_rows(snapshot: Snapshot, samples: pl.DataFrame, *, max_length: int) -
 
 
 def hard_negatives(snapshot: Snapshot, samples: pl.DataFrame) -> npt.NDArray[np.int32] | None:
-    """The hard negatives of each user as codes, filled with -1: [users, K]."""
+    """The hard negatives of each user as codes, filled with -1: [users, K].
+
+    A sample of an earlier night may name an item that the user has bought since: it is none.
+    """
+    histories = snapshot.histories
+    had = pl.DataFrame(
+        {"user": np.repeat(np.arange(len(histories)), histories.lengths), "item": histories.items}
+    )
     pairs = (
         samples.filter((pl.col("kind") == "negative") & (pl.col("weight") > 0))
         .join(snapshot.item_codes, on="item_id", how="inner", maintain_order="left")
         .join(snapshot.user_codes, on="user_key", how="inner", maintain_order="left")
         .select("user", "item")
+        .unique()
+        .join(had, on=["user", "item"], how="anti")
         .sort("user", "item")
     )
     if not pairs.height:

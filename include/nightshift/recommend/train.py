@@ -96,6 +96,8 @@ def train(
     rng = np.random.default_rng([plan.seed, 1])
     negatives_rng = np.random.default_rng([plan.seed, 2])
     id_rng = np.random.default_rng([plan.seed, 4])
+    # Of its own: an arm with hard negatives draws the same shared ones as an arm without.
+    hard_rng = np.random.default_rng([plan.seed, 6])
     real = batches(data.windows, plan.batch, rng)
     synthetic = _synthetic(data, plan)
     losses: list[float] = []
@@ -108,7 +110,7 @@ def train(
             extra = next(synthetic, None)
             hard = None
             if data.hard is not None:
-                picked = negatives_rng.integers(0, data.hard.shape[1], _HARD_PER_STEP)
+                picked = hard_rng.integers(0, data.hard.shape[1], _HARD_PER_STEP)
                 hard = data.hard[batch.users][:, picked]
             negatives = negatives_rng.choice(data.negative_pool, plan.negatives)
             rows, parts = _codes(batch, extra, hard, negatives, device)
