@@ -22,16 +22,21 @@ class Extended:
 
 
 def extend(snapshot: Snapshot, morning: pl.LazyFrame) -> Extended:
-    """The snapshot's histories with the events of the night appended."""
+    """The snapshot's histories with the events of the night appended.
+
+    Events of withheld items are left out, as they are in every snapshot: they judge, nobody learns
+    them.
+    """
     before = snapshot.histories
     known = snapshot.users["user_key"].to_list()
     coded = snapshot.code_events(morning)
+    coded = coded.filter(~snapshot.withheld[coded["item"].to_numpy()])
     newcomers = coded.filter(pl.col("user").is_null())["user_key"].unique().sort().to_list()
     place = pl.DataFrame(
         {"user_key": newcomers, "place": np.arange(len(known), len(known) + len(newcomers))},
         schema={"user_key": pl.String, "place": pl.Int64},
     )
-    added = coded.join(place, on="user_key", how="left").select(
+    added = coded.join(place, on="user_key", how="left", maintain_order="left").select(
         user=pl.coalesce("user", "place"), item="item", time="time", new=pl.lit(True)
     )
     old = pl.DataFrame(
