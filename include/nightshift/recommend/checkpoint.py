@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nightshift.errors import ModelRejected
-from nightshift.lake import Lake
+from nightshift.errors import ModelRejected, SettingsError
+from nightshift.lake import Lake, sha256_of
 from nightshift.manifest import Manifest
 from nightshift.recommend.features import Floats, Whitening
 from nightshift.recommend.model import Recommender
@@ -38,7 +38,17 @@ class Checkpoint:
     """Optimiser steps behind it, all nights together."""
 
     def features(self, vectors: Floats) -> Floats:
-        """Text features of the catalogue: [items, P]."""
+        """Text features of the catalogue: [items, P].
+
+        Raises:
+            ModelRejected: these embeddings are not as wide as those the model was made with.
+        """
+        width = len(self.whitening.mean)
+        if vectors.shape[1] != width:
+            raise ModelRejected(
+                f"The model reads sentence embeddings of width {width}, got {vectors.shape[1]}.",
+                hint="the encoder (text.encoder) was changed: set it back, or start anew (--first)",
+            )
         return self.whitening.apply(vectors)
 
 
@@ -55,14 +65,14 @@ def fresh(
 def save(checkpoint: Checkpoint, writer: DatasetWriter, prefix: str = "", **extra: Any) -> None:
     """Write `model.safetensors` and `config.json` under `prefix`."""
     trained = np.flatnonzero(checkpoint.deltas.abs().sum(dim=1).numpy() > 0)
-    ids = "\n".join(checkpoint.item_ids[i] for i in trained)
+    ids = _pack([checkpoint.item_ids[i] for i in trained])
     tensors: dict[str, npt.NDArray[Any]] = {
         f"model.{name}": value.detach().cpu().numpy()
         for name, value in checkpoint.model.state_dict().items()
     }
     tensors |= {
         "deltas": checkpoint.deltas.detach().cpu().numpy()[trained],
-        "item_ids": np.frombuffer(ids.encode(), dtype=np.uint8),
+        "item_ids": np.frombuffer(ids, dtype=np.uint8),
         "whitening.mean": checkpoint.whitening.mean,
         "whitening.matrix": checkpoint.whitening.matrix,
     }
@@ -82,18 +92,42 @@ def load(lake: Lake, manifest: Manifest, item_ids: list[str], *, prefix: str = "
     """A stored model, its deltas laid out for this catalogue; new items get zero.
 
     Raises:
-        ModelRejected: another format, shapes that do not fit, or weights that are not finite.
+        ModelRejected: files that were altered, another format, a config or shapes that do not fit,
+            or weights that are not finite.
     """
+    config, tensors = _read(lake, manifest, prefix)
+    try:
+        return _assemble(config, tensors, item_ids)
+    except (KeyError, TypeError, ValueError, RuntimeError, SettingsError) as error:
+        raise ModelRejected(
+            f"The model's weights do not fit its config: {error}.",
+            hint="run the stage that wrote it again, or start anew with --first",
+            dataset=manifest.folder,
+        ) from error
+
+
+def _read(
+    lake: Lake, manifest: Manifest, prefix: str
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     from safetensors.numpy import load_file
 
-    config = json.loads(lake.local_path(manifest.file(prefix + CONFIG)).read_bytes())
+    entries = [manifest.file(prefix + name) for name in (CONFIG, WEIGHTS)]
+    paths = [lake.local_path(entry) for entry in entries]
+    for entry, path in zip(entries, paths, strict=True):
+        if sha256_of(path) != entry.sha256:
+            raise ModelRejected(
+                f"The file {entry.name} does not match its checksum.",
+                hint="delete the dataset's folder and run its stage again",
+                dataset=manifest.folder,
+            )
+    config: dict[str, Any] = json.loads(paths[0].read_bytes())
     if config.get("format") != FORMAT:
         raise ModelRejected(
             f"The model has format {config.get('format')}, this version reads {FORMAT}.",
             hint="start anew with --first, or run the version that wrote it",
             dataset=manifest.folder,
         )
-    tensors = load_file(lake.local_path(manifest.file(prefix + WEIGHTS)))
+    tensors = load_file(paths[1])
     bad = [
         name
         for name, value in tensors.items()
@@ -105,25 +139,44 @@ def load(lake: Lake, manifest: Manifest, item_ids: list[str], *, prefix: str = "
             hint="go back with `nightshift rollback` and look at that night's losses",
             dataset=manifest.folder,
         )
+    return config, tensors
+
+
+def _assemble(
+    config: dict[str, Any], tensors: dict[str, npt.NDArray[Any]], item_ids: list[str]
+) -> Checkpoint:
+    """Raises ValueError, KeyError or RuntimeError where config and tensors do not fit."""
     settings = ModelSettings(**config["model"])
     whitening = Whitening(tensors["whitening.mean"], tensors["whitening.matrix"])
+    if whitening.matrix.ndim != 2 or len(whitening.matrix) != len(whitening.mean):
+        raise ValueError("the whitening's mean and matrix differ in width")
     model = Recommender(settings, whitening.matrix.shape[1])
-    weights = {
-        name.removeprefix("model."): torch.from_numpy(value)
-        for name, value in tensors.items()
-        if name.startswith("model.")
-    }
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ModelRejected(
-            f"The model's weights do not fit its config: {error}.", dataset=manifest.folder
-        ) from error
-    known = tensors["item_ids"].tobytes().decode().split("\n") if tensors["item_ids"].size else []
+    model.load_state_dict(
+        {
+            name.removeprefix("model."): torch.from_numpy(value)
+            for name, value in tensors.items()
+            if name.startswith("model.")
+        }
+    )
+    trained = tensors["deltas"]
+    known = _unpack(tensors["item_ids"].tobytes()) if len(trained) else []
+    if trained.shape != (len(known), settings.dim):
+        raise ValueError(f"{len(known)} item ids, id deltas of shape {trained.shape}")
     deltas = torch.zeros(len(item_ids), settings.dim)
     row_of = {item: row for row, item in enumerate(item_ids)}
     pairs = [(row_of[item], i) for i, item in enumerate(known) if item in row_of]
     if pairs:
         rows, places = zip(*pairs, strict=True)
-        deltas[list(rows)] = torch.from_numpy(tensors["deltas"])[list(places)]
+        deltas[list(rows)] = torch.from_numpy(trained)[list(places)]
     return Checkpoint(model.eval(), deltas, whitening, item_ids, int(config["steps"]))
+
+
+def _pack(ids: list[str]) -> bytes:
+    """Ids one a line, each escaped as inside a JSON string: an id may hold a line break."""
+    return "\n".join(json.dumps(name, ensure_ascii=False)[1:-1] for name in ids).encode()
+
+
+def _unpack(packed: bytes) -> list[str]:
+    quoted = packed.decode().replace("\n", '","')
+    ids: list[str] = json.loads(f'["{quoted}"]')
+    return ids

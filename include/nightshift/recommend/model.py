@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from nightshift.errors import SettingsError
 from nightshift.settings import ModelSettings
 
 
@@ -44,10 +45,18 @@ class Recommender(nn.Module):
     """History encoder, item tower and query projection, without the id deltas.
 
     The deltas are a table outside the module: a step touches few of its rows (see `train`).
+
+    Raises:
+        SettingsError: `dim` cannot be cut into `heads`.
     """
 
     def __init__(self, settings: ModelSettings, features: int) -> None:
         super().__init__()
+        if settings.dim % settings.heads:
+            raise SettingsError(
+                f"finetune.model.dim {settings.dim} is no multiple of heads {settings.heads}.",
+                hint="choose a dim that the number of heads divides",
+            )
         self.settings = settings
         dim = settings.dim
         self.text = nn.Linear(features, dim, bias=False)
