@@ -83,19 +83,27 @@ def choose(
 
 
 def _compare(trial: Trial, control: Trial, beta: float) -> dict[str, Any]:
+    """Lifts of a trial over the control by slice: relative, or absolute where the control is 0.
+
+    The interval of the difference always exists; that of the ratio does not where the control is 0
+    in too many resamples, as it is on cold items. So the bounds are those of the difference then,
+    over the control's mean: what is above zero in one is above zero in the other.
+    """
     row: dict[str, Any] = {"strategies": trial.strategies, "beta": beta}
     for name in ("overall", "warm", "cold"):
         ours, base = trial.figures[beta][name], control.figures[beta][name]
-        if len(ours) < 2 or not base.any():
-            gain = float(ours.mean() - base.mean()) if len(ours) else 0.0
+        if len(ours) < 2:
+            gain = float((ours - base).sum())
             row[name] = {"relative": gain, "low": min(gain, 0.0), "high": gain, "n": len(ours)}
             continue
         found = paired_bootstrap(ours - base, base, resamples=_RESAMPLES, seed=_SEED)
+        scale = float(base.mean()) or 1.0
+        bounded = found.low is not None and found.high is not None
         row[name] = {
             "value": found.value,
-            "relative": found.relative,
-            "low": found.low,
-            "high": found.high,
+            "relative": found.value / scale if found.relative is None else found.relative,
+            "low": found.low if bounded else found.value_low / scale,
+            "high": found.high if bounded else found.value_high / scale,
             "n": found.n,
         }
     return row
