@@ -6,6 +6,7 @@ the samples beside them. On the first night an arm starts from nothing.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from nightshift.recommend.train import IdDeltas, Plan, TrainingSet, train
 from nightshift.recommend.windows import Windows
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import BLEND, LINE_OF_ARM, StageContext, state_partition
+
+log = logging.getLogger("nightshift.finetune")
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -40,6 +43,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
         prefix = f"{LINE_OF_ARM.get(arm, BLEND)}/"
         stored = checkpoint.load(ctx.lake, parent, item_ids, prefix=prefix)
         steps, rate = settings.warm_steps, settings.warm_learning_rate
+        if stored.model.settings != settings.model:
+            log.warning("finetune.model was changed: the line keeps its own until a first night")
     features = torch.from_numpy(stored.features(vectors))
     deltas = IdDeltas(stored.deltas)
     losses: dict[str, Any] = {}
@@ -49,7 +54,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         stored.model,
         deltas,
         features,
-        training_set(snapshot, samples, max_length=settings.model.max_length),
+        training_set(snapshot, samples, max_length=stored.model.settings.max_length),
         Plan(steps, rate, settings.batch, settings.negatives, seed, label=f"finetune {arm}"),
     )
     losses["query"] = fit_queries(
@@ -102,7 +107,7 @@ def pass_over(
 ) -> list[float]:
     """`refresh_passes` over the newest windows, learning the last `new[u]` items of each user."""
     settings = ctx.settings.finetune
-    windows = Windows.newest(histories, new, settings.model.max_length)
+    windows = Windows.newest(histories, new, stored.model.settings.max_length)
     steps = -(-len(windows) // settings.batch) * settings.refresh_passes
     stored.steps += steps
     return train(
