@@ -23,13 +23,17 @@ def random_pairs(snapshot: Snapshot, interactions: pl.DataFrame, seed: int) -> p
 
 
 def upsample(snapshot: Snapshot, interactions: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Real (history, next item) rows drawn again, as many and as heavy as the challenger's."""
+    """Real (history, next item) rows drawn again, as many and as heavy as the challenger's.
+
+    Where there are fewer real rows than that, rows are drawn more than once; without any, none.
+    """
     histories = snapshot.histories
     inside = np.ones(len(histories.items), dtype=bool)
     inside[histories.indptr[:-1][histories.lengths > 0]] = False  # nothing lies in front of these
     places = np.flatnonzero(inside)
     rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(places, min(interactions.height, len(places)), replace=False))
+    wanted = interactions.height if len(places) else 0
+    chosen = np.sort(rng.choice(places, wanted, replace=wanted > len(places)))
     users = np.searchsorted(histories.indptr, chosen, side="right") - 1
     first = np.maximum(chosen - _MAX_CONTEXT, histories.indptr[users])
     lengths = chosen - first
