@@ -24,6 +24,10 @@ def states(settings: Settings, night: Night) -> dict[str, str]:
     return {name: standing.state for name, standing in found.items()}
 
 
+def settings_changed(stage: str) -> str:
+    return f"settings changed ({', '.join(stages.STAGES[stage].sections)})"
+
+
 def test_a_whole_night_is_done_up_to_what_has_not_run(two_nights: Nights) -> None:
     settings, (first, second) = two_nights
 
@@ -56,7 +60,7 @@ def test_changed_settings_make_their_stage_stale_and_all_after_it(two_nights: Ni
     found = standings(Lake.of(changed), first, changed)
 
     assert all(found[name].state == "done" for name in ("inspect", "tune", "morning"))
-    assert found["blend"].why == ["settings changed (blend)"]
+    assert found["blend"].why == [settings_changed("blend")]
     assert found["finetune"].why == ["after blend"]
     assert found["promote"].why == ["after evaluate"]
     assert all(found[name].state == STALE for name in ("evaluate", "refresh", "score"))
@@ -79,7 +83,8 @@ def test_a_new_version_of_a_stage_makes_it_stale(
     from dataclasses import replace
 
     settings, (first, _) = two_nights
-    monkeypatch.setitem(stages.STAGES, "blend", replace(stages.STAGES["blend"], version="99"))
+    now = stages.STAGES["blend"]
+    monkeypatch.setitem(stages.STAGES, "blend", replace(now, version="99"))
 
     assert standings(Lake.of(settings), first, settings)["blend"].why == ["stage version 1, now 99"]
 
@@ -107,8 +112,16 @@ def test_the_table_shows_nights_stages_verdict_and_what_is_next(
     assert any(line.split() == ["tune", "done", "-"] for line in lines)
     assert any(line.split() == ["verdict", "control", "-"] for line in lines)
     assert "live: nothing yet" in lines
-    assert lines[-1] == "next: nightshift night --start 2017-05-20"  # its report is missing
+    assert lines[-1] == "next: nightshift night --start 2017-05-20 --first"  # for its report
     assert max(map(len, lines)) <= 100
+
+
+def test_a_later_night_goes_on_without_first(
+    two_nights: Nights, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["status", "--from", "2017-05-21"])
+
+    assert capsys.readouterr().out.splitlines()[-1] == "next: nightshift night --start 2017-05-21"
 
 
 def test_what_is_live_is_said(two_nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,11 +148,11 @@ def test_a_range_shows_its_gaps_and_json_has_the_reasons(
     assert code == 0
     told = json.loads(out.read_text())
     assert list(told["nights"]) == ["2017-05-20", "2017-05-21", "2017-05-22", "2017-05-23"]
-    assert told["nights"]["2017-05-20"]["inspect"]["why"] == ["settings changed (inspection)"]
+    assert told["nights"]["2017-05-20"]["inspect"]["why"] == [settings_changed("inspect")]
     assert told["nights"]["2017-05-23"]["collect"]["state"] == "missing"
     assert told["live"] is None
     shown = capsys.readouterr().out
-    assert "stale: 2017-05-20 inspect: settings changed (inspection)" in shown
+    assert f"stale: 2017-05-20 inspect: {settings_changed('inspect')}" in shown
 
 
 def test_an_empty_lake_says_what_to_do_next(

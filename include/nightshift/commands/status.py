@@ -11,6 +11,7 @@ from nightshift.commands.common import Subparsers, add_command, emit, settings_o
 from nightshift.lake import Lake
 from nightshift.night import Night, nights_between
 from nightshift.registry import alias
+from nightshift.stages import state_partition
 
 COLUMNS = 7
 """Nights shown when no range is asked for: as many as fit into 100 columns."""
@@ -116,7 +117,7 @@ def _lines(
         yield "live: nothing yet"
     else:
         yield f"live: the {live.line} line of night {live.night} (entry {live.number}, {live.kind})"
-    yield from _next(found)
+    yield from _next(lake, found)
 
 
 def _block(lake: Lake, found: Mapping[Night, Standings]) -> Iterator[str]:
@@ -145,11 +146,14 @@ def _whys(found: Mapping[Night, Standings]) -> Iterator[str]:
                 break
 
 
-def _next(found: Mapping[Night, Standings]) -> Iterator[str]:
+def _next(lake: Lake, found: Mapping[Night, Standings]) -> Iterator[str]:
+    """The command that goes on: the earliest night that is not done."""
+    states = lake.partitions("state")
     for night, row in found.items():
         if any(one.state != "done" for one in row.values()):
             end = "" if night.key == f"{night.start:%Y-%m-%d}" else f" --end {_iso(night.end)}"
-            yield f"next: nightshift night --start {_iso(night.start)}{end}"
+            first = all(state > state_partition(night.start) for state in states)
+            yield f"next: nightshift night --start {_iso(night.start)}{end}" + " --first" * first
             return
     yield "everything shown is done"
 
