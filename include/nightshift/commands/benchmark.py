@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from nightshift.commands.common import settings_of
-from nightshift.commands.night import benchmark_json, long_night, one_line, run_and_show
+from nightshift.commands.showing import run_and_show
 from nightshift.errors import UsageError
+from nightshift.lake import Lake
+from nightshift.night import Night
 from nightshift.settings import Settings
 
 _WITHHOLD_SALT = 1
@@ -76,3 +80,51 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
             hint="see nightshift night --help",
         )
     return needed
+
+
+def long_night(settings: Settings, cut: float) -> Night:
+    """From the `cut` quantile of event times to the end of the data."""
+    from sqlalchemy import text
+
+    from nightshift.store.engine import begin
+
+    query = text(
+        "select percentile_disc(:cut) within group (order by occurred_at), max(occurred_at)"
+        " from nightshift.events_v"
+    )
+    with begin(settings) as connection:
+        start, last = connection.execute(query, {"cut": cut}).one()
+    if start is None or start >= last:
+        raise UsageError(
+            f"--cut {cut} leaves no night: the events end at {last}.", hint="use a smaller --cut"
+        )
+    return Night(start, last + timedelta(seconds=1))
+
+
+def benchmark_json(
+    name: str,
+    data: str,
+    night: Night,
+    settings: Settings,
+    results: list[dict[str, Any]],
+    started: float,
+) -> dict[str, Any]:
+    """The one line that a benchmark ends with."""
+    lake = Lake.of(settings)
+    evaluation = lake.get("evaluation", f"night={night.key}")
+    recipe = lake.get("recipe", f"night={night.key}")
+    rows = lake.read_json(evaluation, "results.json")
+    return {
+        "bench": name,
+        "commit": evaluation.run["commit"],
+        "data": data,
+        "night": night.key,
+        "seconds": round(time.monotonic() - started, 1),
+        "recipe": lake.read_json(recipe, "recipe.json"),
+        "stages": [{k: r[k] for k in ("stage", "partition", "seconds", "digest")} for r in results],
+        "results": [row | {"data": data} for row in rows],
+    }
+
+
+def one_line(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
