@@ -20,6 +20,8 @@ from nightshift.settings import Settings
 from nightshift.stages import STAGES, Inputs, Stage
 
 DONE, STALE, MISSING = "done", "stale", "missing"
+# What lies behind a stage's fingerprint, where it is the event store.
+_OUTSIDE = dict.fromkeys(("collect", "morning"), "the event store has changed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ def standings(
     """Every stage of the night, in order.
 
     Args:
-        deep: ask the event store whether its rows are still those that were copied (one scan of
-            the events for each of `collect` and `morning`).
+        deep: look at what lies outside the datasets too: the event store (one scan of the events
+            for each of `collect` and `morning`), the language model, retractions.
 
     Raises:
         StoreError: `deep`, and the store cannot be reached.
@@ -118,7 +120,7 @@ def _standing(
         reasons |= dict.fromkeys(differences(stage, manifest, inputs, settings))
         asks = deep and stage.fingerprint is not None and not reasons
         if asks and stages.key_of(stage, night, settings, inputs, part) != manifest.key:
-            reasons["the event store has changed"] = None
+            reasons[_OUTSIDE.get(stage.name, "models or retractions have changed")] = None
     reasons |= dict.fromkeys(f"after {name}" for name in _behind(there[0][1], night, behind))
     return Standing(STALE if reasons else DONE, len(there), len(parts), list(reasons))
 

@@ -22,7 +22,8 @@ or missing. What is live stands below.
 
   nightshift status                             the last seven nights
   nightshift status --from 2017-11-01 --to 2017-11-30
-  nightshift status --deep                      asks the event store too: were rows added late?
+  nightshift status --deep                      looks outside the lake's datasets as well: rows that
+                                                came late, another model, retractions
 """
 _EMPTY = """\
 The lake at {root} is empty. Next:
@@ -53,7 +54,9 @@ def register(subparsers: Subparsers) -> None:
         "--to", dest="until", metavar="DATE", type=time_option, help="up to the night of this date"
     )
     parser.add_argument(
-        "--deep", action="store_true", help="compare with the event store as well (scans events)"
+        "--deep",
+        action="store_true",
+        help="compare with the event store, the models and retractions as well (scans events)",
     )
 
 
