@@ -9,6 +9,7 @@ import pytest
 from nightshift.report import charts
 from nightshift.report.charts import Mark, NightPoint
 from nightshift.report.svg import Scale, svg, tag, text
+from nightshift.report.views import forests
 
 
 def parsed(markup: str) -> ElementTree.Element:
@@ -64,7 +65,7 @@ def test_a_forest_row_places_dot_and_interval() -> None:
     whisker = next(e for e in row.iter("line") if "whisker" in e.attrib["class"])
     assert dot.attrib["cx"] == "50.00%"
     assert (whisker.attrib["x1"], whisker.attrib["x2"]) == ("25.00%", "75.00%")
-    assert "+10.0 % [0.0, +20.0]" in row.attrib["aria-label"].replace("+0.0", "0.0")
+    assert "+10.0 % [0.0, +20.0]" in row.attrib["aria-label"]
 
 
 def test_an_interval_beyond_the_scale_ends_in_an_arrow() -> None:
@@ -128,3 +129,22 @@ def test_every_plot_has_a_label() -> None:
         "aria-label": "what it shows",
         "class": "plot",
     }
+
+
+def test_a_slice_whose_control_scores_zero_is_told_without_a_lift() -> None:
+    row = {
+        "arm": "challenger",
+        "against": "control",
+        "slice": "cold",
+        "metric": "recall@10",
+        "value": 0.03,
+        "relative": None,
+        "ci95": None,
+        "value_ci95": [0.01, 0.05],
+        "n": 120,
+    }
+
+    (forest,) = forests({"results": [row], "pooled": [row]})
+
+    assert forest["rows"][0]["marks"] == []
+    assert forest["rows"][0]["note"] == "control 0; +0.0300 [+0.0100, +0.0500]"

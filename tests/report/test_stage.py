@@ -128,7 +128,7 @@ def test_what_was_not_judged_says_why(last: tuple[dict[str, Any], str]) -> None:
 
     assert missing == {
         "search": "the shop has no searches",
-        "click AUC": "the shop records no impressions",
+        "clicks on impressions": "the shop records no impressions",
         "new users": "no user of the night falls into it",
     }
 

@@ -19,6 +19,7 @@ def test_a_lift_carries_its_sign_and_a_rounded_zero_has_none(
 
 def test_an_interval_is_in_brackets_and_a_missing_one_is_named() -> None:
     assert words.interval((-0.012, 0.047)) == "[−1.2, +4.7]"
+    assert words.interval((0.0, 0.02)) == "[0.0, +2.0]"
     assert words.interval(None) == "no interval"
 
 
@@ -36,6 +37,14 @@ def test_durations_use_the_unit_a_person_would(seconds: float | None, expected: 
 )
 def test_sizes_use_powers_of_a_thousand(octets: int, expected: str) -> None:
     assert words.size(octets) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.0002, "under 1 ms"), (0.0124, "12 ms"), (1.42, "1.4 s"), (None, "–")],
+)
+def test_what_a_sample_took_is_never_nothing(seconds: float | None, expected: str) -> None:
+    assert words.cost(seconds) == expected
 
 
 def test_names_in_code_become_words() -> None:

@@ -12,6 +12,7 @@ from nightshift.report.words import lift, share, signed
 
 MARK_HEIGHT = 17
 AXIS_HEIGHT = 20
+FOREST_TICKS = 3  # their labels must not touch on a narrow plot
 HISTORY_HEIGHT = 210
 HISTORY_LABELS = 12  # at most this many dates under the trailing nights
 
@@ -38,7 +39,7 @@ def forest_row(scale: Scale, marks: Sequence[Mark]) -> Markup:
     height = MARK_HEIGHT * max(len(marks), 1) + 6
     parts = [
         line(scale.at(tick), 0, scale.at(tick), height, "zero" if tick == 0 else "grid")
-        for tick in scale.ticks()
+        for tick in scale.ticks(FOREST_TICKS)
     ]
     for row, mark in enumerate(marks):
         parts += _mark(scale, mark, MARK_HEIGHT * (row + 0.5) + 3)
@@ -64,7 +65,7 @@ def _mark(scale: Scale, mark: Mark, y: float) -> list[Markup]:
 
 def forest_axis(scale: Scale) -> Markup:
     """The tick labels under the rows, as relative lifts."""
-    ticks = scale.ticks()
+    ticks = scale.ticks(FOREST_TICKS)
     parts = [
         text(scale.at(tick), 13, signed(tick, _digits(ticks)), "tick", _anchor(scale.part(tick)))
         for tick in ticks

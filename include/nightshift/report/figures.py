@@ -144,10 +144,10 @@ def _not_judged(
     if not judged & {"head_queries", "tail_queries"}:
         why = search.removeprefix("not judged: ") or "the shop has no searches"
         missing.append({"what": "search", "why": why})
-    if not any(row["metric"].startswith("auc") for row in results):
+    if not any(row["metric"] == "auc_impressions" for row in results):
         impressions = snapshot.events().filter(pl.col("kind") == "impression").head(1).collect()
         why = "no figures were made" if impressions.height else "the shop records no impressions"
-        missing.append({"what": "click AUC", "why": why})
+        missing.append({"what": "clicks on impressions", "why": why})
     missing += [
         {"what": slice_name(name).lower(), "why": "no user of the night falls into it"}
         for name in ("warm", "tail", "cold", "new_users")

@@ -35,6 +35,7 @@ def _environment() -> Environment:
         "signed": words.signed,
         "interval": words.interval,
         "duration": words.duration,
+        "cost": words.cost,
         "size": words.size,
         "plural": words.plural,
         "readable": words.readable,

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from markupsafe import Markup
+
 from nightshift.report import charts
 from nightshift.report.charts import Mark, NightPoint
+from nightshift.report.drift import OTHER
 from nightshift.report.results import PLACEBOS, Row, arms_of, lift_row, mean_of, pick, slices_of
 from nightshift.report.verdict import gate_words
 from nightshift.report.words import (
@@ -24,6 +27,8 @@ ARM_COLUMNS = (
     ("overall", "ndcg@10", True),
     ("overall", "recall@10", True),
     ("overall", "mrr", True),
+    ("overall", "auc_impressions", True),
+    ("overall", "auc_popularity_matched", True),
     ("warm", "ndcg@10", True),
     ("cold", "recall@10", True),
     ("overall", "coverage@10", True),
@@ -111,9 +116,9 @@ def history(rows: Sequence[Mapping[str, Any]]) -> Any:
         NightPoint(
             label=_short_date(row["night"]),
             tonight=row["tonight"]["relative"],
-            tonight_ci95=_pair(row["tonight"]["ci95"]),
+            tonight_ci95=_ends(row["tonight"]["ci95"]),
             pooled=row["pooled"]["relative"],
-            pooled_ci95=_pair(row["pooled"]["ci95"]),
+            pooled_ci95=_ends(row["pooled"]["ci95"]),
             promoted=row["decision"] == "promoted",
         )
         for row in rows
@@ -122,7 +127,7 @@ def history(rows: Sequence[Mapping[str, Any]]) -> Any:
     return charts.history_chart(points) if judged > 1 else None
 
 
-def _pair(ci95: Sequence[float] | None) -> tuple[float, float] | None:
+def _ends(ci95: Sequence[float] | None) -> tuple[float, float] | None:
     return (ci95[0], ci95[1]) if ci95 else None
 
 
@@ -263,24 +268,24 @@ def drift_panels(drift: Mapping[str, Any]) -> list[dict[str, Any]]:
         if part is None:
             continue
         bands = part.get("bands", [])
-        longest = max((max(b["before"], b["after"]) for b in bands), default=0.0)
+        # The rest of the categories would dwarf every category that has a name.
+        named = [band for band in bands if band["band"] != OTHER]
+        longest = max((max(b["before"], b["after"]) for b in named), default=0.0)
         panels.append(
             {
                 "title": title,
                 "skipped": part.get("skipped"),
                 "distance": part.get("jensen_shannon"),
-                "bands": [
-                    band
-                    | {
-                        "svg": charts.pair_bars(
-                            band["before"], band["after"], longest, label=band["band"]
-                        )
-                    }
-                    for band in bands
-                ],
+                "bands": [band | {"svg": _pair(band, longest)} for band in bands],
             }
         )
     return panels
+
+
+def _pair(band: Mapping[str, Any], longest: float) -> Markup:
+    if band["band"] == OTHER:
+        return Markup()
+    return charts.pair_bars(band["before"], band["after"], longest, label=band["band"])
 
 
 def seconds_bars(stages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ METRIC_NAMES = {
     "recall@10": "Recall@10",
     "recall@50": "Recall@50",
     "mrr": "MRR",
+    "auc_impressions": "AUC, clicks",
+    "auc_popularity_matched": "AUC, matched",
     "coverage@10": "Coverage@10",
     "gini@10": "Gini@10",
     "novelty@10": "Novelty@10",
@@ -81,7 +83,7 @@ def interval(ci95: Sequence[float] | None, digits: int = 1) -> str:
     """A 95 % interval of a relative lift: [−0.4, +4.7]."""
     if ci95 is None:
         return "no interval"
-    low, high = (f"{100 * bound:+.{digits}f}".replace("-", MINUS) for bound in ci95)
+    low, high = (signed(bound, digits).removesuffix(" %") for bound in ci95)
     return f"[{low}, {high}]"
 
 
@@ -102,6 +104,13 @@ def duration(seconds: float | None) -> str:
     if whole < 7200:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def cost(seconds: float | None) -> str:
+    """What one sample took: `under 1 ms`, `12 ms`, `1.4 s`."""
+    if seconds is None or seconds >= 1:
+        return duration(seconds)
+    return f"{1000 * seconds:.0f} ms" if seconds >= 0.001 else "under 1 ms"
 
 
 def size(octets: float | None) -> str:
