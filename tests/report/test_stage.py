@@ -15,7 +15,7 @@ from made_up_nights import EVIL, PERSONAL, SHARD_SECONDS, nights_from, write_nig
 from nightshift import stages
 from nightshift.lake import Lake
 from nightshift.night import Night
-from nightshift.report.views import gate_table, trials
+from nightshift.report.choices import gate_table, trials
 from nightshift.settings import Settings
 
 MAX_PAGE_BYTES = 500_000

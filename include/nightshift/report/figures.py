@@ -9,7 +9,6 @@ from typing import Any
 import polars as pl
 
 import nightshift
-from nightshift import stages
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.report.coverage import recommendation_figures
@@ -102,7 +101,7 @@ def night_figures(ctx: StageContext) -> dict[str, Any]:
         "recommendations": recommendation_figures(lake, inputs["recommendations"], snapshot.items),
         "stages": stage_seconds(used),
         "lineage": lineage_figures(used),
-        "versions": _versions(),
+        "versions": _versions(verdict),
     }
 
 
@@ -176,10 +175,10 @@ def _history(lake: Lake, evaluation: Manifest, verdict: Manifest) -> list[dict[s
     return rows[::-1]
 
 
-def _versions() -> dict[str, str | None]:
+def _versions(verdict: Manifest) -> dict[str, str | None]:
     found: dict[str, str | None] = {
         "nightshift": nightshift.__version__,
-        "commit": stages._commit(),
+        "commit": verdict.run.get("commit"),
         "python": platform.python_version(),
     }
     for name in LIBRARIES:

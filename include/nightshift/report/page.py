@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nightshift.report import charts, views, words
+from nightshift.report import charts, choices, views, words
 
 Figures = Mapping[str, Any]
 
@@ -61,8 +61,8 @@ def render(figures: Figures) -> str:
         history=views.history(figures["history"]),
         arms=views.arm_table(figures["evaluation"]["results"]),
         samples=views.sample_bars(figures["samples"]["strategies"]),
-        trials=views.trials(figures["recipe"]),
-        gates=views.gate_table(figures["verdict"]),
+        trials=choices.trials(figures["recipe"]),
+        gates=choices.gate_table(figures["verdict"]),
         drift=views.drift_panels(figures["drift"]),
         seconds=views.seconds_bars(figures["stages"]),
         training=[arm | {"curve": _curve(arm["losses"])} for arm in figures["training"]],

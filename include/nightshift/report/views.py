@@ -12,7 +12,6 @@ from nightshift.report import charts
 from nightshift.report.charts import Mark, NightPoint
 from nightshift.report.drift import OTHER
 from nightshift.report.results import PLACEBOS, Row, arms_of, lift_row, mean_of, pick, slices_of
-from nightshift.report.verdict import gate_words
 from nightshift.report.words import (
     count,
     duration,
@@ -161,75 +160,6 @@ def arm_table(results: Sequence[Row]) -> dict[str, Any]:
             }
             for index, arm in enumerate(arms)
         ],
-    }
-
-
-# --- the verdict and the recipe ---------------------------------------------------------------
-
-
-def gate_table(verdict: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each gate: what it asks, what was found, whether it held."""
-    rows = []
-    for gate in verdict["gates"]:
-        asks, found = gate_words(gate)
-        name = readable(gate["name"])
-        rows.append({"name": name, "passed": gate["passed"], "asks": asks, "found": found})
-    return rows
-
-
-TRIAL_SLICES = {
-    "overall": ("pooled", "Overall, NDCG@10"),
-    "warm": ("tonight", "Warm items, NDCG@10"),
-    "cold": ("cold", "Cold items, Recall@10"),
-}
-
-
-def trials(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What tune tried: each candidate against the control, and the control at every β."""
-    tried = recipe["tried"]
-    rows = [
-        {
-            "label": _candidate(trial["strategies"]),
-            "marks": [
-                Mark(role, label, found["relative"], (found["low"], found["high"]))
-                for name, (role, label) in TRIAL_SLICES.items()
-                if (found := trial[name])["n"]
-            ],
-            "allowed": trial["allowed"],
-            "chosen": _weights(trial["strategies"]) == _weights(recipe["strategies"]),
-        }
-        for trial in tried["trials"]
-    ]
-    scale = charts.forest_scale([mark for row in rows for mark in row["marks"]])
-    betas = tried["control_by_beta"].items()
-    return {
-        "rows": [row | {"svg": charts.forest_row(scale, row["marks"])} for row in rows],
-        "axis": charts.forest_axis(scale),
-        "legend": [(label, role) for role, label in TRIAL_SLICES.values()],
-        "betas": sorted(
-            ({"beta": float(beta), **figures} for beta, figures in betas),
-            key=lambda row: row["beta"],
-        ),
-    }
-
-
-def _candidate(strategies: Mapping[str, Mapping[str, Any]]) -> str:
-    """`Text neighbours 0.1, short`: what a candidate switches on."""
-    parts = [
-        f"{readable(name)} {chosen['weight']:g}"
-        + (f", {chosen['scope']}" if chosen.get("scope") else "")
-        for name, chosen in strategies.items()
-        if chosen["weight"]
-    ]
-    return "; ".join(parts) or "Nothing"
-
-
-def _weights(strategies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What tune chooses between; queries are never weighed."""
-    return {
-        name: (chosen["weight"], chosen.get("scope"))
-        for name, chosen in strategies.items()
-        if name in ("text_neighbours", "negatives")
     }
 
 
