@@ -79,6 +79,7 @@ def test_no_shipped_example_breaks_the_rules_that_models_are_held_to() -> None:
         ("<b>peas</b>", "not_a_query"),
         ("peas peas peas", "repetition"),
         (SHOTS[0].query, "leaked_example"),
+        ("green peas 2 kg", "invented_number"),
         ("Frozen garden peas", "copy_of_title"),
         ("garden peas in a big bag", "copy_of_title"),
     ],

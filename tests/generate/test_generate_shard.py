@@ -16,7 +16,7 @@ import pytest
 
 from factories import NIGHT, commit, make_settings
 from nightshift import contracts, stages
-from nightshift.errors import UsageError
+from nightshift.errors import LakeError, UsageError
 from nightshift.generate.strategies.text_neighbours import TextNeighbours
 from nightshift.lake import Lake
 from nightshift.settings import Settings
@@ -137,6 +137,17 @@ def test_the_seed_makes_other_samples(lake: Lake, settings: Settings, run_all: R
     assert seeded.manifest.seeds == {"generate": 1}
     common = set(first["sample_id"]) & set(samples_of(lake, seeded)["sample_id"])
     assert len(common) < 0.9 * first.height
+
+
+def test_a_broken_chunk_is_named(lake: Lake, settings: Settings, run_all: RunAll) -> None:
+    settings = settings.with_({"generate": {"strategies": ["text_neighbours"]}})
+    run_all(settings)
+    name = min(chunk_files(lake))
+    path = f"chunks/{name[:2]}/{name}"
+    lake.write_bytes(path, (lake.read_bytes(path) or b"")[:50])
+    with pytest.raises(LakeError, match="cannot be read") as error:
+        stages.run("generate", NIGHT, settings, {"shard": SHARD}, force=True)
+    assert error.value.context["file"] == path
 
 
 def test_a_shard_that_is_not_planned_is_named(settings: Settings, run_all: RunAll) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nightshift import contracts
+from nightshift.errors import LakeError
 from nightshift.generate.hashing import combine, stable_hash
 from nightshift.generate.strategies.base import Chunk, Strategy
 from nightshift.lake import Lake
@@ -63,13 +64,24 @@ def chunk_path(key: str) -> str:
 
 
 def load_chunk(lake: Lake, key: str) -> Chunk | None:
-    """The finished chunk, if any run ever made it."""
+    """The finished chunk, if any run ever made it.
+
+    Raises:
+        LakeError: there is one, but it cannot be read.
+    """
     data = lake.read_bytes(chunk_path(key))
     if data is None:
         return None
-    table = pq.read_table(io.BytesIO(data))
-    counts = json.loads(table.schema.metadata[_META])
-    samples = table.replace_schema_metadata(None).cast(contracts.SAMPLES)
+    try:
+        table = pq.read_table(io.BytesIO(data))
+        counts = json.loads(table.schema.metadata[_META])
+        samples = table.replace_schema_metadata(None).cast(contracts.SAMPLES)
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+        raise LakeError(
+            f"A chunk of samples cannot be read: {error}.",
+            hint="delete the file and run the shard again: it is made anew",
+            file=chunk_path(key),
+        ) from error
     return Chunk(samples, counts["dropped"], counts["tokens"])
 
 

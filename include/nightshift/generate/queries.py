@@ -18,6 +18,7 @@ MAX_WORDS = 8
 _MIN_LETTERS = 3
 _MIN_COPY = 5
 """This many words verbatim from the product in a row are a copy of its text, not a search."""
+_NUMBER = re.compile(r"\d+")
 _PLAIN = re.compile(r"[\w\s'’&%.,+/()-]+")
 
 
@@ -96,6 +97,8 @@ def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str 
         reason = "repetition"
     elif query in {shot.query for shot in shots}:
         reason = "leaked_example"
+    elif set(_NUMBER.findall(query)) - set(_NUMBER.findall(f"{text} {title}")):
+        reason = "invented_number"
     elif tokens in (words(title), words(text)) or _copies(tokens, words(text)):
         reason = "copy_of_title"
     return (None, reason) if reason else (query, "")

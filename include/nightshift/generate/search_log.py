@@ -34,7 +34,8 @@ def example_pairs(snapshot: Snapshot, max_chars: int) -> tuple[tuple[Pair, ...],
         if len(pairs) == _MAX_PAIRS:
             break
     if len(pairs) < _MIN_PAIRS:
-        return shipped_pairs(), "shipped"
+        shipped = (Pair(clean(pair.text, max_chars), pair.query) for pair in shipped_pairs())
+        return tuple(shipped), "shipped"
     return tuple(pairs), "shop"
 
 

@@ -35,7 +35,7 @@ class TransformersEngine(Engine):
             "model": self._source.digest,
             "compute_type": COMPUTE_TYPE,
             "threads": self.settings.compute.threads,
-            "device": self.settings.compute.device,
+            "device": str(device(self.settings)),
             "batch": self.settings.generate.engine.batch,
         }
 

@@ -27,6 +27,8 @@ _SECONDS_PER_SAMPLE = 0.1
 """Measured on one busy core with SmolLM2-135M in CTranslate2 int8."""
 _TEXT_CHARS = 100
 """A product's line in a prompt; reading prompts costs more than writing queries."""
+_EXAMPLE_CHARS = 60
+"""A product's line in an example; every token of the examples is attended to by every token."""
 _TOP_K = 50
 
 
@@ -67,7 +69,7 @@ class LlmQueries(Strategy):
 
     @cached_property
     def _examples(self) -> tuple[tuple[Pair, ...], str]:
-        return example_pairs(self.sources.snapshot, _TEXT_CHARS)
+        return example_pairs(self.sources.snapshot, _EXAMPLE_CHARS)
 
     def _asked(self, targets: pl.DataFrame) -> pl.DataFrame:
         """Targets with what their prompts show: item_id, budget, title, text, orders."""
