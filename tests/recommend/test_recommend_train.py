@@ -1,0 +1,243 @@
+"""Training: it learns, repeats itself bit by bit, and pairs its arms."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from small_models import (
+    assert_same_weights,
+    fresh,
+    trained,
+    training_set,
+    walks,
+    weights,
+)
+
+from nightshift.recommend import train as training
+from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.train import IdDeltas, Plan, train
+from nightshift.recommend.windows import SampleRows
+from shop_by_hand import histories
+
+ITEMS = 30
+
+
+@pytest.fixture(scope="module")
+def paths():
+    return walks(ITEMS, users=60, length=8)
+
+
+def sample_rows(contexts, targets, weight=1.0):
+    lengths = np.array([len(context) for context in contexts])
+    table = np.full((len(contexts), max(lengths.max(), 1)), -1, dtype=np.int32)
+    for row, context in enumerate(contexts):
+        table[row, : len(context)] = context
+    return SampleRows(
+        table, lengths, np.array(targets, np.int32), np.full(len(targets), weight, np.float32)
+    )
+
+
+def first_choice(stored, vectors, items):
+    ranker = ModelRanker(stored, vectors, beta=0.0)
+    asked = histories([[item] for item in items])
+    codes, _ = ranker.top_k(asked, 1, candidates=None, exclude_seen=False)
+    return codes[:, 0]
+
+
+def test_a_planted_successor_is_ranked_first_and_the_loss_falls(paths):
+    walked, successor = paths
+    stored, vectors = fresh(ITEMS)
+    losses = trained(stored, vectors, training_set(walked), steps=150)
+    assert len(losses) == 10
+    assert losses[-1] < 0.3 * losses[0]
+    found = first_choice(stored, vectors, range(ITEMS))
+    assert (found == successor).mean() >= 0.95
+    untrained, _ = fresh(ITEMS)
+    assert (first_choice(untrained, vectors, range(ITEMS)) == successor).mean() < 0.3
+
+
+def test_equal_seeds_give_bitwise_equal_weights_and_others_do_not(paths):
+    made = []
+    for seed in (0, 0, 1):
+        stored, vectors = fresh(ITEMS, seed=seed)
+        losses = trained(stored, vectors, training_set(paths[0]), steps=8, seed=seed)
+        made.append((stored, losses))
+    assert_same_weights(made[0][0], made[1][0])
+    assert made[0][1] == made[1][1] != made[2][1]
+    assert not torch.equal(made[0][0].deltas, made[2][0].deltas)
+
+
+def test_training_does_not_read_the_global_dice(paths):
+    made = []
+    for noise in (1, 2):
+        stored, vectors = fresh(ITEMS)
+        torch.manual_seed(noise)
+        np.random.seed(noise)
+        trained(stored, vectors, training_set(paths[0]), steps=4)
+        made.append(stored)
+    assert_same_weights(*made)
+
+
+def test_no_samples_are_bitwise_the_control(paths):
+    none = SampleRows(
+        np.zeros((0, 1), np.int32),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.float32),
+    )
+    made = []
+    for samples in (None, none):
+        stored, vectors = fresh(ITEMS)
+        trained(stored, vectors, training_set(paths[0], samples=samples), steps=6)
+        made.append(stored)
+    assert_same_weights(*made)
+
+
+def test_arms_see_the_same_real_batches_negatives_and_dropout():
+    """Samples of weight zero, and hard negatives that nobody has, leave the real losses alone."""
+    walked, _ = walks(20, users=40, length=7)  # of 30 items: 20 to 29 are in samples only
+    rng = np.random.default_rng(0)
+    contexts = [rng.integers(20, 30, 3).tolist() for _ in range(50)]
+    arms = {
+        "control": {},
+        "challenger": {"samples": sample_rows(contexts, rng.integers(20, 30, 50), weight=0.0)},
+        "negatives": {"hard": np.full((40, 7), -1, dtype=np.int32)},
+    }
+    losses = {}
+    for name, extra in arms.items():
+        stored, vectors = fresh(ITEMS)
+        losses[name] = trained(stored, vectors, training_set(walked, **extra), steps=20)
+    assert losses["challenger"] == pytest.approx(losses["control"], rel=1e-3)
+    assert losses["negatives"] == pytest.approx(losses["control"], rel=1e-3)
+
+
+def test_samples_teach_what_the_real_rows_do_not(paths):
+    walked, _ = walks(20, users=40, length=7)
+    contexts = [[i] for i in range(10)]
+    taught = sample_rows(contexts, [20 + i for i in range(10)], weight=3.0)
+    ranks = {}
+    for name, samples in (("control", None), ("challenger", taught)):
+        stored, vectors = fresh(ITEMS)
+        trained(stored, vectors, training_set(walked, samples=samples), steps=80)
+        scores = ModelRanker(stored, vectors, beta=0.0).scores(histories(contexts))
+        own = scores[np.arange(10), 20 + np.arange(10)]
+        ranks[name] = (scores > own[:, None]).sum(axis=1).mean()
+    assert ranks["challenger"] < 3 < ranks["control"]
+
+
+def test_a_samples_loss_counts_by_its_weight():
+    """With weight w throughout, samples add w times their mean loss."""
+    stored, vectors = fresh(ITEMS, dropout=0.0)
+    features = torch.from_numpy(stored.features(vectors))
+    found = {}
+    for weight in (1.0, 0.25):
+        batch = sample_rows([[0, 1], [2]], [3, 4], weight=weight).batch(np.arange(2))
+        negatives = np.array([5, 6, 3], dtype=np.int64)
+        rows, parts = training._codes(batch, None, None, negatives, features.device)
+        items = stored.model.items(features[rows], stored.deltas[rows])
+        found[weight] = training._loss(stored.model, items, batch, parts[0], None, parts[3]).item()
+    assert found[0.25] == pytest.approx(0.25 * found[1.0])
+
+
+def test_the_loss_is_sampled_softmax_with_the_target_never_its_own_negative():
+    stored, vectors = fresh(ITEMS, dropout=0.0)
+    features = torch.from_numpy(stored.features(vectors))
+    batch = training_set(histories([[0, 1, 2], [3]])).windows.batch(np.arange(2))
+    negatives, hard = np.array([2, 7, 9]), np.array([[8, 1], [-1, -1]], dtype=np.int32)
+    rows, parts = training._codes(batch, None, hard, negatives, features.device)
+    coded = stored.model.items(features[rows], stored.deltas[rows])
+    loss = training._loss(stored.model, coded, batch, parts[0], parts[2], parts[3])
+
+    every = stored.model.items(features, stored.deltas)
+    naive = []
+    for history, own in (([0, 1, 2], [8, 1]), ([3], [])):
+        for place, target in enumerate(history):
+            seen = every[history[:-1]][None]
+            state = stored.model.users(seen, torch.tensor([len(history) - 1]))[0, place]
+            others = [n for n in [*negatives.tolist(), *own] if n != target]
+            logits = torch.stack([state @ every[target], *(state @ every[n] for n in others)])
+            naive.append(-torch.log_softmax(logits, 0)[0])
+    assert loss.item() == pytest.approx(torch.stack(naive).mean().item(), rel=1e-4)
+
+
+def test_id_deltas_move_as_adam_does_and_only_in_the_rows_of_the_step():
+    torch.manual_seed(0)
+    start = torch.randn(6, 3)
+    deltas = IdDeltas(start.clone())
+    ours = [torch.nn.Parameter(row.clone()) for row in start]
+    adam = [torch.optim.Adam([row], lr=1.0, betas=(0.9, 0.98), eps=1e-8) for row in ours]
+    for rows, rate in (([0, 2, 5], 0.1), ([2, 3], 0.05), ([0, 2], 0.2), ([5], 0.01)):
+        gradient = torch.randn(len(rows), 3)
+        deltas.move(torch.tensor(rows), gradient, rate)
+        for row, slope in zip(rows, gradient, strict=True):
+            adam[row].param_groups[0]["lr"] = rate
+            ours[row].grad = slope.clone()
+            adam[row].step()
+    torch.testing.assert_close(deltas.table, torch.stack([row.detach() for row in ours]))
+    assert torch.equal(deltas.table[[1, 4]], start[[1, 4]])
+
+
+def test_only_items_of_the_training_rows_get_an_id_part():
+    walked, _ = walks(12, users=30, length=6)
+    stored, vectors = fresh(ITEMS)
+    trained(stored, vectors, training_set(walked), steps=10)
+    moved = (stored.deltas.abs().sum(dim=1) > 0).numpy()
+    assert moved[:12].all()
+    assert not moved[12:].any()
+
+
+def test_dropped_ids_get_no_gradient(paths, monkeypatch):
+    """At an id dropout of 0.6, 60 % of a step's items are shown by text alone."""
+    shares = []
+
+    def look(self, rows, gradient, rate):
+        shares.append(float((gradient.abs().sum(dim=1) == 0).float().mean()))
+
+    monkeypatch.setattr(IdDeltas, "move", look)
+    for share in (0.0, 0.6):
+        stored, vectors = fresh(ITEMS, id_dropout=share)
+        trained(stored, vectors, training_set(paths[0]), steps=20)
+    kept, dropped = np.mean(shares[:20]), np.mean(shares[20:])
+    assert kept < 0.02
+    assert 0.5 < dropped < 0.7
+
+
+def test_the_query_projection_is_not_touched(paths):
+    stored, vectors = fresh(ITEMS)
+    before = {name: value.clone() for name, value in weights(stored).items()}
+    trained(stored, vectors, training_set(paths[0]), steps=5)
+    after = weights(stored)
+    same = {name for name, value in before.items() if torch.equal(value, after[name])}
+    assert same == {"query.weight"}
+
+
+@pytest.mark.parametrize("lists", [[[]], [[], []]])
+def test_no_history_at_all_trains_nothing(lists):
+    stored, vectors = fresh(ITEMS)
+    assert trained(stored, vectors, training_set(histories(lists)), steps=5) == []
+    assert not stored.deltas.any()
+
+
+def test_the_rate_rises_then_falls_to_a_tenth():
+    rates = [training._schedule(step, 100) for step in range(100)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert all(later <= sooner for sooner, later in itertools.pairwise(rates[4:]))
+    assert rates[-1] == pytest.approx(0.1, abs=0.01)
+    assert training._schedule(0, 1) == 1.0
+
+
+def test_one_single_event_can_be_learnt():
+    stored, vectors = fresh(3)
+    losses = train(
+        stored.model,
+        IdDeltas(stored.deltas),
+        torch.from_numpy(stored.features(vectors)),
+        training_set(histories([[1]])),
+        Plan(steps=3, learning_rate=1e-2, batch=4, negatives=5, seed=0),
+    )
+    # Every negative is the target: nothing to tell it from, and nothing broken.
+    assert losses == [0.0, 0.0, 0.0]
+    assert all(torch.isfinite(value).all() for value in weights(stored).values())
