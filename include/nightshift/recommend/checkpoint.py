@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from nightshift.errors import ModelRejected, SettingsError
-from nightshift.lake import Lake, sha256_of
+from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.recommend.features import Floats, Whitening
 from nightshift.recommend.model import Recommender
@@ -92,8 +92,9 @@ def load(lake: Lake, manifest: Manifest, item_ids: list[str], *, prefix: str = "
     """A stored model, its deltas laid out for this catalogue; new items get zero.
 
     Raises:
-        ModelRejected: files that were altered, another format, a config or shapes that do not fit,
-            or weights that are not finite.
+        ModelRejected: another format, a config or shapes that do not fit, or weights that are not
+            finite.
+        LakeError: a file that is gone or was altered.
     """
     config, tensors = _read(lake, manifest, prefix)
     try:
@@ -111,15 +112,7 @@ def _read(
 ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     from safetensors.numpy import load_file
 
-    entries = [manifest.file(prefix + name) for name in (CONFIG, WEIGHTS)]
-    paths = [lake.local_path(entry) for entry in entries]
-    for entry, path in zip(entries, paths, strict=True):
-        if sha256_of(path) != entry.sha256:
-            raise ModelRejected(
-                f"The file {entry.name} does not match its checksum.",
-                hint="delete the dataset's folder and run its stage again",
-                dataset=manifest.folder,
-            )
+    paths = [lake.local_path(manifest.file(prefix + name)) for name in (CONFIG, WEIGHTS)]
     config: dict[str, Any] = json.loads(paths[0].read_bytes())
     if config.get("format") != FORMAT:
         raise ModelRejected(
