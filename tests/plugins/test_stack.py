@@ -19,6 +19,7 @@ import pytest
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 from nightshift_airflow.local.place import USER, Place
+from nightshift_airflow.local.stack import running
 
 NIGHT_SECONDS = 540
 CONFIG = """
@@ -91,7 +92,10 @@ def command(action: str) -> str:
 
 
 def of_this_home(home: Path) -> list[str]:
-    """Processes that were started for this home, Postgres included."""
+    """Processes that were started for this home, Postgres included.
+
+    Some of Airflow's rename themselves and lose their environment: see `running` for those.
+    """
     found = []
     for process in psutil.process_iter():
         try:
@@ -154,5 +158,8 @@ def test_up_runs_a_night_from_the_form_and_down_leaves_nothing(up: tuple[Setting
     while not any("nightshift.cli" in line for line in of_this_home(settings.home_path)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    family = [one for top in running(place).values() for one in [top, *top.children(True)]]
+    assert len(family) > 4
     command("down")
+    assert [one for one in family if one.is_running()] == []
     assert of_this_home(settings.home_path) == []

@@ -5,6 +5,8 @@ would make it: the tasks run here, one after the other, and no scheduler has to 
 stages say is shown; what Airflow says goes to a log.
 """
 
+# ruff: noqa: T201  (a command: what it prints is its result)
+
 from __future__ import annotations
 
 import logging
@@ -60,7 +62,7 @@ def run_nights(settings: Settings, nights: Sequence[Night]) -> int:
         _load_shop(settings, environ)
         _in_airflow(environ, nights, log)
         seconds, done = time.monotonic() - started, console.tally
-        _say(f"{len(nights)} nights in {seconds:.0f} s; Airflow's log: {log}")
+        _say(f"nights run: {len(nights)}, in {seconds:.0f} s; Airflow's log: {log}")
         _say(f"{done[True]} stages did work, {done[False]} were done before")
         print_summary(settings, list(nights))  # its last line is the report's path
     return 0
@@ -175,4 +177,5 @@ def _interrupt(number: int, frame: Any) -> None:
 
 
 def _say(text: str) -> None:
-    logging.getLogger("nightshift").info("%s", text)
+    # Not a logger: once Airflow is imported, loggers speak its format.
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
