@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 # Thread pools read these once, at import.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
@@ -23,6 +24,7 @@ import psycopg2  # noqa: E402
 import pytest  # noqa: E402
 from sqlalchemy import text  # noqa: E402
 
+from nightshift.lake import Lake  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 from nightshift.store import embedded  # noqa: E402
 from nightshift.store.engine import begin  # noqa: E402
@@ -132,3 +134,37 @@ def small_shop(
     name = server.fresh(_small_shop_template)
     yield _settings(server.url(name), tmp_path / "home", monkeypatch)
     server.run(f"drop database {name} with (force)")
+
+
+class S3:
+    """A real S3 protocol on loopback; buckets are the tests' own."""
+
+    def __init__(self, port: int) -> None:
+        self.endpoint = f"http://127.0.0.1:{port}"
+        self.options: dict[str, Any] = {
+            "endpoint_url": self.endpoint,
+            "key": "test-key",
+            "secret": "test-secret",
+        }
+
+    def fresh(self) -> str:
+        """The root of an empty lake in a bucket of its own."""
+        bucket = f"bucket-{next(_numbers)}"
+        Lake(f"s3://{bucket}", options=self.options, scratch=Path()).fs.mkdir(bucket)
+        return f"s3://{bucket}/lake"
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """An S3 server for the whole session."""
+    import logging
+
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line per request otherwise
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        yield S3(server.get_host_and_port()[1])
+    finally:
+        server.stop()

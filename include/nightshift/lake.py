@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Self
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from nightshift.errors import DatasetMissing, DiskFull, LakeError
+from nightshift.errors import DatasetMissing, DiskFull, LakeError, SettingsError
 from nightshift.manifest import FileEntry, InputRef, Manifest
 
 if TYPE_CHECKING:
@@ -36,8 +37,18 @@ if TYPE_CHECKING:
 
 MANIFEST = "_manifest.json"
 CURRENT = "_current.json"
-_HASH_BLOCK = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_CONFLICTS, _CONFLICT_SECONDS = 50, 0.1
+_S3_DEFAULTS: dict[str, Any] = {
+    # Another process writes what we wait for: a remembered listing would hide it from us.
+    "use_listings_cache": False,
+    # An endpoint that does not answer is an error within half a minute.
+    "config_kwargs": {
+        "connect_timeout": 5,
+        "read_timeout": 60,
+        "retries": {"mode": "standard", "total_max_attempts": 4},
+    },
+}
 
 
 @contextmanager
@@ -45,8 +56,14 @@ def lake_errors(action: str, root: str) -> Iterator[None]:
     """Turn what a filesystem raises into the lake's errors."""
     try:
         yield
-    except (LakeError, FileNotFoundError):
+    except LakeError:
         raise
+    except FileNotFoundError as error:
+        raise LakeError(
+            f"The lake failed while {action}: {error}.",
+            hint="is there such a bucket or folder? check the root URI (`nightshift doctor`)",
+            lake=root,
+        ) from error
     except OSError as error:
         if error.errno in _FULL:
             raise DiskFull(
@@ -71,11 +88,25 @@ def lake_errors(action: str, root: str) -> Iterator[None]:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, read in blocks."""
-    state = hashlib.sha256()
     with path.open("rb") as handle:
-        while block := handle.read(_HASH_BLOCK):
-            state.update(block)
-    return state.hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+_sound: set[tuple[str, int, int]] = set()
+"""Files whose bytes this process has checked: checksum, inode, time of the last change."""
+
+
+def _is_sound(path: Path, entry: FileEntry) -> bool:
+    """Whether a local file is what its entry says; its bytes are read once per process."""
+    if not path.is_file():
+        return False
+    found = path.stat()
+    if found.st_size != entry.bytes:
+        return False
+    mark = (entry.sha256, found.st_ino, found.st_mtime_ns)
+    if mark not in _sound and sha256_of(path) == entry.sha256:
+        _sound.add(mark)
+    return mark in _sound
 
 
 class Lake:
@@ -84,8 +115,18 @@ class Lake:
     def __init__(
         self, root: str, *, options: Mapping[str, Any] | None = None, scratch: Path
     ) -> None:
-        with lake_errors("opening it", root):
-            self.fs, base = fsspec.core.url_to_fs(root, **dict(options or {}))
+        if root.partition("://")[0] in {"s3", "s3a"}:
+            options = _S3_DEFAULTS | dict(options or {})
+        try:
+            with lake_errors("opening it", root):
+                self.fs, base = fsspec.core.url_to_fs(root, **dict(options or {}))
+                if hasattr(self.fs, "connect"):
+                    self.fs.connect()  # s3fs looks at its options only here
+        except (ValueError, ImportError, TypeError) as error:
+            raise SettingsError(
+                f"lake.root {root!r} cannot be opened: {error}.",
+                hint="such as file:///data/lake or s3://bucket/lake, options in lake.options",
+            ) from error
         self.root = root.rstrip("/")
         self._base = str(base).rstrip("/")
         self.is_local = isinstance(self.fs, LocalFileSystem)
@@ -151,16 +192,22 @@ class Lake:
             return True
 
     def _create_remote(self, path: str, data: bytes) -> bool:
-        try:
-            self.fs.pipe_file(self._full(path), data, mode="create")
-        except FileExistsError:
-            return False
-        except Exception as error:
-            # s3fs hands on the service's own answer to a failed precondition.
-            if "PreconditionFailed" in str(error) or "pre-conditions" in str(error):
+        for _ in range(_CONFLICTS):
+            try:
+                self.fs.pipe_file(self._full(path), data, mode="create")
+            except FileExistsError:
                 return False
-            raise
-        return True
+            except OSError as error:
+                # s3fs hands on the service's own answer to a failed precondition.
+                answer = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+                if answer == "PreconditionFailed":
+                    return False
+                if answer != "ConditionalRequestConflict":
+                    raise
+                time.sleep(_CONFLICT_SECONDS)  # another creates it now: what comes of that decides
+            else:
+                return True
+        raise LakeError(f"Others kept creating {path} at the same time.", hint="run it again")
 
     def _spool(self, data: bytes) -> Path:
         self.scratch.mkdir(parents=True, exist_ok=True)
@@ -206,9 +253,18 @@ class Lake:
     def find(self, dataset: str, partition: str) -> Manifest | None:
         """What the partition stands for now, or None."""
         pointer = self.read_bytes(f"{dataset}/{partition}/{CURRENT}")
-        return (
-            None if pointer is None else self.at_key(dataset, partition, json.loads(pointer)["key"])
-        )
+        if pointer is None:
+            return None
+        try:
+            key = str(json.loads(pointer)["key"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise LakeError(
+                f"The pointer {CURRENT} cannot be read.",
+                hint="delete it and run the stage again: what is done is found, not done again",
+                dataset=f"{dataset}/{partition}",
+                lake=self.root,
+            ) from error
+        return self.at_key(dataset, partition, key)
 
     def get(self, dataset: str, partition: str) -> Manifest:
         """Like `find`.
@@ -271,6 +327,8 @@ class Lake:
                 target = Path(self._full(path))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(source, target)
+                moved = target.stat()
+                _sound.add((digest, moved.st_ino, moved.st_mtime_ns))
             else:
                 self.fs.put_file(str(source), self._full(path))
                 source.unlink()
@@ -284,23 +342,29 @@ class Lake:
         """
         if self.is_local:
             path = Path(self._full(entry.path))
-            if not path.is_file() or path.stat().st_size != entry.bytes:
-                raise _broken(entry, self.root)
+            with lake_errors(f"reading {entry.name}", self.root):
+                if not _is_sound(path, entry):
+                    raise _broken(entry, self.root)
             return path
         path = self.cache / entry.sha256[:2] / f"{entry.sha256}{Path(entry.name).suffix}"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{uuid.uuid4().hex}.part")
-            with lake_errors(f"reading {entry.name}", self.root):
-                try:
-                    self.fs.get_file(self._full(entry.path), str(temporary))
-                except FileNotFoundError as error:
-                    raise _broken(entry, self.root) from error
-            if sha256_of(temporary) != entry.sha256:
-                temporary.unlink()
+        with lake_errors(f"reading {entry.name}", self.root):
+            if not _is_sound(path, entry):
+                self._fetch(entry, path)
+        return path
+
+    def _fetch(self, entry: FileEntry, path: Path) -> None:
+        """Copy a remote file into the cache; only a sound copy ever stands there."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{uuid.uuid4().hex}.part")
+        try:
+            self.fs.get_file(self._full(entry.path), str(temporary))
+            if not _is_sound(temporary, entry):
                 raise _broken(entry, self.root)
             os.replace(temporary, path)
-        return path
+        except FileNotFoundError as error:
+            raise _broken(entry, self.root) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def verify(self, manifest: Manifest) -> list[str]:
         """Names of files whose bytes do not match their checksum (reads everything)."""

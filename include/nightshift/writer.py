@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -100,9 +101,16 @@ class DatasetWriter:
         self, name: str, tensors: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None
     ) -> FileEntry:
         """Arrays as one safetensors file."""
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         path = self._spool(name)
         with lake_errors(f"writing {name}", self.lake.root):
-            save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata)
+            try:
+                save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata)
+            except SafetensorError as error:  # a full disk: the number is in its text alone
+                code = re.search(r"os error (\d+)", str(error))
+                if code is None:
+                    raise
+                raise OSError(int(code[1]), str(error)) from error
         return self.add_file(path, name)
