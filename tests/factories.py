@@ -1,4 +1,4 @@
-"""A small real snapshot without a Postgres: households of the Complete Journey, straight to the lake.
+"""A small real snapshot without a Postgres: households of the Complete Journey in the lake.
 
 For tests of rooms that only read snapshots. Rooms that need the event store use the fixtures.
 """

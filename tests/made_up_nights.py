@@ -205,6 +205,7 @@ def _tune(ctx: StageContext) -> dict[str, Any]:
         "recipe_id": "f00dfeed0001",
         "tuned_as_of": "2017-05-20T00:00:00+00:00",
         "beta": {"control": 0.3, "challenger": 0.3},
+        "gamma": 0.0,
         "why": "the best cold-item Recall@10 among the recipes that were allowed",
         "strategies": {
             "text_neighbours": {"weight": 0.1, "scope": "short"},

@@ -13,6 +13,7 @@ from typing import Self
 from nightshift.errors import UsageError
 
 DAY = timedelta(days=1)
+INNER = "-inner"
 _EXAMPLE = "give a date (2017-11-20), or start/end (2017-11-20/2017-11-27, times allowed)"
 _STAMP = re.compile(r"(\d{8}T\d{6}Z)(?:\.(\d{6}))?")
 _KEY = re.compile(rf"({_STAMP.pattern})-({_STAMP.pattern})")
@@ -43,10 +44,15 @@ def stamp(moment: datetime) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Night:
-    """The half-open interval `[start, end)`; both ends aware, in UTC."""
+    """The half-open interval `[start, end)`; both ends aware, in UTC.
+
+    An `inner` night is one that `tune` cuts out of the past: same interval or not, its datasets
+    never lie where a real night's do.
+    """
 
     start: datetime
     end: datetime
+    inner: bool = False
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
@@ -79,6 +85,10 @@ class Night:
     @property
     def key(self) -> str:
         """The partition key: the date for a UTC day, else both ends; safe in a path."""
+        return f"{self._interval}{INNER if self.inner else ''}"
+
+    @property
+    def _interval(self) -> str:
         if self.end - self.start == DAY and self.start == self.start.replace(
             hour=0, minute=0, second=0, microsecond=0
         ):

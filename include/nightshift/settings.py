@@ -243,6 +243,9 @@ class TuneSettings(Section):
     betas: tuple[float, ...] = Field(
         (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0), description="serve-time text blends tried"
     )
+    gammas: tuple[float, ...] = Field(
+        (0.0, 1.0, 2.0, 4.0, 8.0), description="weights of the user's own items tried"
+    )
     max_loss: float = Field(
         0.01, ge=0, description="a recipe may cost this share of overall and warm NDCG@10"
     )

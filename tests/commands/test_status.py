@@ -12,7 +12,7 @@ from nightshift import stages
 from nightshift.cli import main
 from nightshift.commands.standing import MISSING, STALE, night_of, nights_in, standings
 from nightshift.lake import Lake
-from nightshift.night import Night
+from nightshift.night import Night, parse_time
 from nightshift.registry.alias import move_alias
 from nightshift.settings import Settings
 
@@ -171,8 +171,7 @@ def test_an_empty_lake_says_what_to_do_next(
 def test_the_inner_nights_of_tuning_are_no_nights(two_nights: Nights) -> None:
     settings, nights = two_nights
     lake = Lake.of(settings)
-    # What a tuning that was broken off leaves behind: a night that ends where a real one starts.
-    left = Night.parse(f"2017-04-01T00:00/{nights[0].start.isoformat()}")
+    left = Night(parse_time("2017-04-01"), nights[0].start, inner=True)
     lake.write_bytes(f"snapshot/night={left.key}/_current.json", b'{"key": "x", "digest": "y"}')
 
     assert nights_in(lake) == nights

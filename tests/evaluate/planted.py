@@ -199,6 +199,7 @@ def plant_models(monkeypatch: Any, rankers: dict[str, Any]) -> list[tuple[str, f
         item_ids: Any,
         vectors: Any,
         beta: float,
+        gamma: float = 0.0,
         prefix: str = "",
     ) -> Any:
         name = prefix + str(manifest.stats["planted"])
@@ -224,7 +225,7 @@ def inputs_for(
     """Everything that `evaluate` reads on a first night; arms name their planted ranker."""
     past, asked = searches or (None, None)
     snapshot = write_snapshot(lake, settings, before, night=night, repeats=repeats, searches=past)
-    recipe = {"recipe_id": recipe_id, "beta": {"control": 0.2, "challenger": 0.3}}
+    recipe = {"recipe_id": recipe_id, "beta": {"control": 0.2, "challenger": 0.3}, "gamma": 0.0}
 
     def write_recipe(ctx: StageContext) -> dict[str, Any]:
         ctx.writer.write_json("recipe.json", recipe)

@@ -31,7 +31,12 @@ def night(tmp_path_factory):
         }
     )
     lake = Lake.of(settings)
-    recipe = {"recipe_id": "r", "beta": {"control": 0.2, "challenger": 0.2}, "strategies": {}}
+    recipe = {
+        "recipe_id": "r",
+        "beta": {"control": 0.2, "challenger": 0.2},
+        "gamma": 0.0,
+        "strategies": {},
+    }
 
     def write_recipe(ctx):
         ctx.writer.write_json("recipe.json", recipe)

@@ -15,7 +15,7 @@ from nightshift import stages
 from nightshift.errors import LakeError, ParentMissing
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
-from nightshift.night import Night
+from nightshift.night import INNER, Night
 from nightshift.settings import Settings
 from nightshift.stages import STAGES, Inputs, Stage
 
@@ -50,21 +50,7 @@ def nights_in(lake: Lake) -> list[Night]:
         for name in lake.names(stage.dataset)
         if name.startswith("night=")
     }
-    inner = set()
-    for key in keys:
-        recipe = lake.find("recipe", f"night={key}")
-        if recipe is not None and any(entry.name == "trials.json" for entry in recipe.files):
-            inner.add(lake.read_json(recipe, "trials.json").get("inner_night"))
-    found = [night_of(key) for key in keys - inner]
-    starts = {night.start for night in found}
-    # A tuning that was broken off left an inner night: no recipe, and it ends where a night starts.
-    return sorted(
-        night
-        for night in found
-        if night.end not in starts
-        or "T" not in night.key
-        or lake.find("recipe", f"night={night.key}") is not None
-    )
+    return sorted(night_of(key) for key in keys if not key.endswith(INNER))
 
 
 def night_of(key: str) -> Night:

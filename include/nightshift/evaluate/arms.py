@@ -48,7 +48,7 @@ def _tonight(
     for name in ctx.inputs["blend"].stats["arms"]:
         for seed in ctx.settings.finetune.seeds:
             model = ctx.inputs[arm_input(name, seed)]
-            yield Arm(name, seed, _loader(ctx, snapshot, vectors, beta_of(recipe, name))(model))
+            yield Arm(name, seed, _loader(ctx, snapshot, vectors, recipe, name)(model))
 
 
 def _live(
@@ -60,9 +60,9 @@ def _live(
         return
     line = parent.stats["live_line"]
     arm = next(name for name, of in LINE_OF_ARM.items() if of == line)
-    beta = beta_of(_recipe_of(ctx, parent) or recipe, arm)
     seed = int(ctx.settings.finetune.seeds[0])
-    ranker = _loader(ctx, snapshot, vectors, beta)
+    served = _recipe_of(ctx, parent) or recipe
+    ranker = _loader(ctx, snapshot, vectors, served, arm)
     yield Arm(CHAMPION, seed, ranker(parent, f"{line}/"))
     before = next(
         (ref for name, ref in parent.inputs.items() if name.startswith(f"arm:{arm}:")), None
@@ -73,13 +73,26 @@ def _live(
 
 
 def _loader(
-    ctx: StageContext, snapshot: Snapshot, vectors: npt.NDArray[np.float32], beta: float
+    ctx: StageContext,
+    snapshot: Snapshot,
+    vectors: npt.NDArray[np.float32],
+    recipe: dict[str, Any],
+    arm: str,
 ) -> Callable[..., Ranker]:
     """`(manifest, prefix) -> Ranker` for tonight's catalogue."""
     ids = snapshot.items["item_id"].to_list()
+    beta, gamma = beta_of(recipe, arm), float(recipe["gamma"])
 
     def ranker(manifest: Manifest, prefix: str = "") -> Ranker:
-        return load(ctx.lake, manifest, item_ids=ids, vectors=vectors, beta=beta, prefix=prefix)
+        return load(
+            ctx.lake,
+            manifest,
+            item_ids=ids,
+            vectors=vectors,
+            beta=beta,
+            gamma=gamma,
+            prefix=prefix,
+        )
 
     return ranker
 

@@ -1,6 +1,7 @@
 """Choosing a recipe from trials: pure functions over what validation showed.
 
-First the text blend β, on the control alone: the best overall NDCG@10. Then, at that same β for
+First what the model is served with, on the control alone and by overall NDCG@10: the weight γ of
+the user's own items (where the shop repeats), then the text blend β. Then, at that same β for
 every trial, so that a lift is the samples' doing: the trial with the highest Recall@10 on cold
 items among those that cost no more than `max_loss` overall and on warm items, and only if its
 gain is above zero with 95 % confidence. Otherwise the weight is zero.
@@ -41,13 +42,14 @@ class Recipe:
 
     tuned_as_of: str
     beta: dict[str, float]
+    gamma: float
     strategies: dict[str, dict[str, Any]]
     why: str
 
     @property
     def recipe_id(self) -> str:
         """Equal recipes have equal ids, whenever they were tuned: verdicts pool by it."""
-        return digest_of([self.beta, self.strategies])[:12]
+        return digest_of([self.beta, self.gamma, self.strategies])[:12]
 
     def as_json(self) -> dict[str, Any]:
         return {"recipe_id": self.recipe_id, **asdict(self)}

@@ -42,6 +42,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         item_ids=snapshot.items["item_id"].to_list(),
         vectors=read_vectors(ctx.lake, ctx.inputs["vectors"]),
         beta=recipe["beta"][arm],
+        gamma=recipe["gamma"],
         prefix=f"{line}/",
     )
     frame = recommend(ctx, snapshot, champion)

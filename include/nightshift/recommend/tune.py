@@ -49,7 +49,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     inner, settings = inner_night(ctx)
     log.info("tune: inner night %s", inner.key)
     _prepare(inner, settings)
-    trials = _trials(ctx, inner, settings)
+    trials, gamma = _trials(ctx, inner, settings)
     control = trials[0]
     beta, chosen, why, rows = choose(control, trials[1:], ctx.settings.tune)
     strategies = chosen.strategies | {
@@ -58,7 +58,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         if name not in TUNABLE  # texts do not touch the ranking of items: nothing to weigh
     }
     recipe = Recipe(
-        ctx.night.start.isoformat(), {"control": beta, "challenger": beta}, strategies, why
+        ctx.night.start.isoformat(), {"control": beta, "challenger": beta}, gamma, strategies, why
     )
     ctx.seeds["tune"] = _SEED
     ctx.writer.write_json("recipe.json", recipe.as_json())
@@ -97,7 +97,7 @@ def inner_night(ctx: StageContext) -> tuple[Night, Settings]:
     moment = datetime.fromtimestamp(float(np.quantile(times, tune.inner_cut)) // 1e6, UTC)
     # Whole days where the history spans many: segments of the snapshot are then shared.
     day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    inner = Night(day if day.timestamp() * 1e6 > times[0] else moment, ctx.night.start)
+    inner = Night(day if day.timestamp() * 1e6 > times[0] else moment, ctx.night.start, inner=True)
     withhold = [w.model_dump() for w in ctx.settings.collect.withhold]
     return inner, ctx.settings.with_(
         {
@@ -120,8 +120,8 @@ def _prepare(inner: Night, settings: Settings) -> None:
             stages.run(name, inner, settings, parts)
 
 
-def _trials(ctx: StageContext, inner: Night, settings: Settings) -> list[Trial]:
-    """The control first, then every recipe worth trying."""
+def _trials(ctx: StageContext, inner: Night, settings: Settings) -> tuple[list[Trial], float]:
+    """The control first, then every recipe worth trying; and the γ they were served with."""
     lake = ctx.lake
     of_night = f"night={inner.key}"
     snapshot = Snapshot(lake, lake.get("snapshot", of_night))
@@ -130,10 +130,26 @@ def _trials(ctx: StageContext, inner: Night, settings: Settings) -> list[Trial]:
     validation = Validation.of(
         snapshot, lake.scan(lake.get("morning", of_night), "events.parquet"), settings
     )
-    return [
-        Trial(strategies, _figures(settings, snapshot, vectors, accepted, strategies, validation))
-        for strategies in candidates(ctx.settings)
-    ]
+    trials: list[Trial] = []
+    gamma = 0.0
+    for strategies in candidates(ctx.settings):
+        stored = _train(settings, snapshot, vectors, weigh(accepted, strategies), strategies)
+        if not trials and snapshot.shop.repeats:
+            gamma = _best_gamma(stored, vectors, validation, settings.tune.gammas)
+        ranker = ModelRanker(stored, vectors, beta=0.0, gamma=gamma)
+        trials.append(Trial(strategies, validation.judge(ranker, settings.tune.betas)))
+    return trials, gamma
+
+
+def _best_gamma(
+    stored: checkpoint.Checkpoint, vectors: Any, validation: Validation, gammas: tuple[float, ...]
+) -> float:
+    """The weight of the user's own items with the control's best overall NDCG@10."""
+    found = {
+        gamma: validation.judge(ModelRanker(stored, vectors, beta=0.0, gamma=gamma), (0.0,))[0.0]
+        for gamma in gammas
+    }
+    return max(gammas, key=lambda gamma: (float(found[gamma]["overall"].mean()), -gamma))
 
 
 def candidates(settings: Settings) -> list[dict[str, dict[str, Any]]]:
@@ -152,17 +168,15 @@ def candidates(settings: Settings) -> list[dict[str, dict[str, Any]]]:
     return tried
 
 
-def _figures(
+def _train(
     settings: Settings,
     snapshot: Snapshot,
     vectors: Any,
-    accepted: pl.DataFrame,
+    samples: pl.DataFrame,
     strategies: dict[str, dict[str, Any]],
-    validation: Validation,
-) -> dict[float, dict[str, Any]]:
-    """Train one candidate from nothing and judge it at every β."""
-    finetune, tune = settings.finetune, settings.tune
-    samples = weigh(accepted, strategies)
+) -> checkpoint.Checkpoint:
+    """One candidate, from nothing."""
+    finetune = settings.finetune
     stored = checkpoint.fresh(
         finetune.model, vectors, snapshot.items["item_id"].to_list(), seed=_SEED
     )
@@ -173,7 +187,7 @@ def _figures(
         torch.from_numpy(stored.features(vectors)),
         training_set(snapshot, samples, max_length=finetune.model.max_length),
         Plan(
-            tune.steps,
+            settings.tune.steps,
             finetune.learning_rate,
             finetune.batch,
             finetune.negatives,
@@ -181,4 +195,4 @@ def _figures(
             label=f"tune {named or 'control'}",
         ),
     )
-    return validation.judge(ModelRanker(stored, vectors, beta=0.0), tune.betas)
+    return stored
