@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,16 +27,34 @@ MANY_CHUNKS = {
     "generate": {"strategies": ["text_neighbours"], "chunk_targets": 1, "budget": {"samples": 3000}}
 }
 CHILD = """
-import sys
-sys.path.insert(0, sys.argv[2])
+import importlib, os, signal, sys
+from pathlib import Path
+home, folder, place, calls = sys.argv[1:]
+sys.path.insert(0, folder)
 from conftest import SMALL
 from factories import NIGHT, make_settings
 from test_generate_shard import MANY_CHUNKS, SHARD
-from pathlib import Path
 from nightshift import stages
-settings = make_settings(Path(sys.argv[1])).with_(SMALL).with_(MANY_CHUNKS)
+
+module, _, path = place.partition(":")
+*owner, name = path.split(".")
+holder = importlib.import_module(module)
+for part in owner:
+    holder = getattr(holder, part)
+original, left = getattr(holder, name), int(calls)
+
+def killing(*arguments, **named):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments, **named)
+
+setattr(holder, name, killing)
+settings = make_settings(Path(home)).with_(SMALL).with_(MANY_CHUNKS)
 stages.run("generate", NIGHT, settings, {"shard": SHARD})
 """
+STRATEGY = "nightshift.generate.strategies.text_neighbours:TextNeighbours"
 
 
 def chunk_files(lake: Lake) -> dict[str, int]:
@@ -64,28 +81,33 @@ def test_samples_are_whole(lake: Lake, settings: Settings, run_all: RunAll) -> N
             assert {"version", "seed", "sources"} <= json.loads(lineage).keys()
 
 
+@pytest.mark.parametrize(
+    ("place", "calls", "finished"),
+    [
+        (f"{STRATEGY}.generate", 1, 0),
+        (f"{STRATEGY}._draw", 5, 4),
+        ("nightshift.generate.shard:store_chunk", 4, 3),
+        ("nightshift.lake:Lake.commit", 1, None),  # all chunks are there, the manifest is not
+    ],
+)
 def test_killed_and_run_again_is_the_same_as_unbroken(
-    home: Path, settings: Settings, tmp_path: Path
+    home: Path, settings: Settings, place: str, calls: int, finished: int | None
 ) -> None:
     settings = settings.with_(MANY_CHUNKS)
     lake = Lake.of(settings)
-    stages.run("plan", NIGHT, settings)
-    plan = lake.get("plan", f"night={NIGHT.key}")
+    plan = stages.run("plan", NIGHT, settings).manifest
     total = lake.read(plan, "targets.parquet")["chunk"].n_unique()
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
-    }
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(home), str(Path(__file__).parent)], env=environment
+    here = Path(__file__).parent
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, str(home), str(here), place, str(calls)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), *sys.path])},
+        check=False,
+        timeout=120,
     )
-    deadline = time.monotonic() + 120
-    while len(chunk_files(lake)) < 3 and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+    assert child.returncode == -signal.SIGKILL
     before = chunk_files(lake)
-    assert 3 <= len(before) < total
+    assert len(before) == (total if finished is None else finished)
+    assert total > 20
     assert lake.find("shard", f"night={NIGHT.key}/shard={SHARD}") is None
 
     resumed = stages.run("generate", NIGHT, settings, {"shard": SHARD})
@@ -93,8 +115,8 @@ def test_killed_and_run_again_is_the_same_as_unbroken(
     after = chunk_files(lake)
     assert {name: after[name] for name in before} == before  # nothing was made twice
     assert len(after) == total
-    for path in after:
-        (Path(settings.home_path) / "lake" / "chunks" / path[:2] / path).unlink()
+    for name in after:
+        lake.delete(f"chunks/{name[:2]}/{name}")
     unbroken = stages.run("generate", NIGHT, settings, {"shard": SHARD}, force=True)
     assert unbroken.manifest.digest == resumed.manifest.digest
     assert unbroken.manifest.rows > 1000
