@@ -35,11 +35,15 @@ def _boot_id() -> str:
 
 
 def _process_start(pid: int) -> str | None:
-    """Field 22 of /proc/PID/stat: tells a live process from a recycled number. None: it is gone."""
+    """Field 22 of /proc/PID/stat: tells a live process from a recycled number. None: it is gone.
+
+    A zombie is gone: killed, and only its parent has not asked for its status yet.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def _is_free(lease: dict[str, Any]) -> bool:
@@ -58,14 +62,19 @@ def held(lake: Lake, name: str, *, wait_seconds: float, done: Callable[[], bool]
     """
     folder = f"leases/{name}"
     deadline = time.monotonic() + wait_seconds
-    body = _body()
+    body, told = _body(), False
     while True:
         numbers = [int(n.removesuffix(".json")) for n in lake.names(folder) if n.endswith(".json")]
         last = max(numbers, default=0)
         current = lake.read_bytes(f"{folder}/{last:06}.json") if last else None
         holder = json.loads(current) if current else None
+        if holder is not None and holder["holder"] == body["holder"]:
+            # S3 took our request, its answer got lost, and the repeated one was refused.
+            mine = f"{folder}/{last:06}.json"
+            break
         if holder is None or _is_free(holder):
             mine = f"{folder}/{last + 1:06}.json"
+            body["expires_at"] = time.time() + TTL_SECONDS  # however long the wait was
             if lake.create(mine, json.dumps(body).encode()):
                 break
             continue
@@ -77,7 +86,9 @@ def held(lake: Lake, name: str, *, wait_seconds: float, done: Callable[[], bool]
                 f"Another run holds {name}.",
                 hint=f"wait for it, or stop process {holder['pid']} on {holder['host']}",
             )
-        log.info("waiting for %s, held by pid %s on %s", name, holder["pid"], holder["host"])
+        if not told:
+            log.info("waiting for %s, held by pid %s on %s", name, holder["pid"], holder["host"])
+            told = True
         time.sleep(POLL_SECONDS)
     for old in numbers:
         if old < last:  # the last one stays, so that numbers only grow
@@ -90,7 +101,7 @@ def held(lake: Lake, name: str, *, wait_seconds: float, done: Callable[[], bool]
     finally:
         stop.set()
         keeper.join()
-        lake.write_bytes(mine, json.dumps({**body, "released": True}).encode())
+        _release(lake, mine, body)
 
 
 def _body() -> dict[str, Any]:
@@ -103,6 +114,14 @@ def _body() -> dict[str, Any]:
         "expires_at": time.time() + TTL_SECONDS,
         "released": False,
     }
+
+
+def _release(lake: Lake, path: str, body: dict[str, Any]) -> None:
+    """Give it back; if that fails it runs out by itself, and what the work came to stays so."""
+    try:
+        lake.write_bytes(path, json.dumps({**body, "released": True}).encode())
+    except LakeError as error:
+        log.warning("the lease could not be released, it runs out by itself: %s", error)
 
 
 def _renew(lake: Lake, path: str, body: dict[str, Any], stop: threading.Event) -> None:
