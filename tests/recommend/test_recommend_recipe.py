@@ -1,0 +1,140 @@
+"""Choosing a recipe on trials whose figures are made up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nightshift.recommend.recipe import Trial, best_beta, choose
+from nightshift.recommend.tune import candidates
+from nightshift.settings import Settings, TuneSettings
+
+USERS = 400
+RNG = np.random.default_rng(0)
+OVERALL = RNG.uniform(0, 1, USERS)
+COLD = (np.arange(USERS) % 5 == 0).astype(float)  # a hit rate of 0.2
+SETTINGS = TuneSettings(betas=(0.0, 5.0), max_loss=0.01)
+
+
+def trial(name="x", *, overall=1.0, warm=1.0, cold=COLD, betas=(0.0, 5.0), weight=0.1):
+    """Figures as multiples of the control's, the same at every β."""
+    figures = {"overall": OVERALL * overall, "warm": OVERALL * warm, "cold": np.asarray(cold)}
+    return Trial({name: {"weight": weight, "scope": "short"}}, dict.fromkeys(betas, figures))
+
+
+CONTROL = trial("control", weight=0.0)
+
+
+def more_hits(share):
+    """The control's cold hits and those of a further share of users."""
+    extra = np.zeros(USERS)
+    extra[1 : int(share * USERS) : 5] = 1
+    return np.maximum(COLD, extra)
+
+
+def test_the_weight_is_zero_when_nothing_gains():
+    beta, chosen, why, rows = choose(CONTROL, [trial("a"), trial("b", cold=COLD * 0.9)], SETTINGS)
+    assert chosen is CONTROL
+    assert "no weight above zero" in why
+    assert [row["allowed"] for row in rows] == [False, False]
+    assert beta == 0.0
+
+
+def test_the_best_on_cold_items_wins_among_the_allowed():
+    trials = [
+        trial("some", cold=more_hits(0.5)),
+        trial("most", cold=more_hits(0.9)),
+        trial("more, too dear overall", cold=more_hits(1.0), overall=0.98),
+        trial("more, too dear on warm items", cold=more_hits(1.0), warm=0.98),
+    ]
+    _, chosen, _, rows = choose(CONTROL, trials, SETTINGS)
+    assert chosen is trials[1]
+    assert [row["allowed"] for row in rows] == [True, True, False, False]
+    assert rows[1]["cold"]["relative"] == pytest.approx(trials[1].mean(0.0, "cold") / 0.2 - 1)
+    assert rows[2]["overall"]["relative"] == pytest.approx(-0.02)
+
+
+def test_what_is_within_the_allowed_loss_may_be_chosen():
+    _, chosen, _, _ = choose(CONTROL, [trial(overall=0.991, cold=more_hits(0.9))], SETTINGS)
+    assert chosen is not CONTROL
+
+
+def test_a_gain_that_could_be_chance_is_no_gain():
+    lucky = COLD.copy()
+    lucky[[1, 2]] = 1
+    _, chosen, _, rows = choose(CONTROL, [trial(cold=lucky)], SETTINGS)
+    assert chosen is CONTROL
+    assert rows[0]["cold"]["relative"] > 0 >= rows[0]["cold"]["low"]
+
+
+def test_the_first_of_equals_is_taken():
+    trials = [trial("first", cold=more_hits(0.8)), trial("second", cold=more_hits(0.8))]
+    assert choose(CONTROL, trials, SETTINGS)[1] is trials[0]
+
+
+@pytest.mark.parametrize("hits", [0, 1, 2])
+def test_a_control_with_hardly_a_cold_hit_still_lets_a_clear_gain_win(hits):
+    few = np.zeros(USERS)
+    few[:hits] = 1
+    control = Trial({}, dict.fromkeys((0.0, 5.0), CONTROL.figures[0.0] | {"cold": few}))
+    clear, unclear = trial("clear", cold=COLD), few.copy()
+    unclear[10:12] = 1
+    _, chosen, _, rows = choose(control, [trial("unclear", cold=unclear), clear], SETTINGS)
+    assert chosen is clear
+    assert [row["allowed"] for row in rows] == [False, True]
+    for row in rows:  # the report draws these
+        figures = row["cold"]
+        assert all(np.isfinite(figures[name]) for name in ("relative", "low", "high"))
+        assert figures["low"] <= figures["relative"] <= figures["high"]
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_users_with_cold_items_choose_nothing(n):
+    control = Trial({}, {0.0: {"overall": OVERALL, "warm": OVERALL, "cold": np.zeros(n)}})
+    better = Trial({}, {0.0: {"overall": OVERALL, "warm": OVERALL, "cold": np.ones(n)}})
+    settings = TuneSettings(betas=(0.0,))
+    _, chosen, _, rows = choose(control, [better], settings)
+    assert chosen is control
+    assert rows[0]["cold"]["n"] == n
+
+
+def test_beta_is_the_controls_best_and_the_smallest_of_equals():
+    figures = {b: {"overall": np.array([v])} for b, v in ((0.0, 0.1), (5.0, 0.3), (10.0, 0.3))}
+    control = Trial({}, figures)
+    assert best_beta(control, (0.0, 5.0, 10.0)) == 5.0
+    assert best_beta(control, (10.0, 5.0, 0.0)) == 5.0
+    assert best_beta(Trial({}, {b: {"overall": np.zeros(0)} for b in (0.0, 5.0)}), (5.0, 0.0)) == 0
+
+
+def test_every_trial_is_compared_at_the_controls_beta():
+    better = CONTROL.figures[0.0] | {"overall": OVERALL + 0.1}
+    control = Trial({}, {0.0: CONTROL.figures[0.0], 5.0: better})
+    # At β = 0 this trial gains; at the control's β of 5 it loses.
+    figures = {0.0: better | {"cold": more_hits(1.0)}, 5.0: CONTROL.figures[0.0]}
+    beta, chosen, _, _ = choose(control, [Trial({"x": {"weight": 1.0}}, figures)], SETTINGS)
+    assert (beta, chosen) == (5.0, control)
+
+
+def settings(*strategies, **tune):
+    return Settings.load({"generate": {"strategies": strategies}, "tune": tune})
+
+
+def test_candidates_start_with_the_control_and_try_one_strategy_at_a_time():
+    tried = candidates(
+        settings("text_neighbours", "negatives", "llm_queries", weights=(0.1, 0.5), scopes=("all",))
+    )
+    off = {"text_neighbours": {"weight": 0.0}, "negatives": {"weight": 0.0}}
+    assert tried == [
+        off,
+        off | {"text_neighbours": {"weight": 0.1, "scope": "all"}},
+        off | {"text_neighbours": {"weight": 0.5, "scope": "all"}},
+        off | {"negatives": {"weight": 1.0}},
+    ]
+
+
+def test_without_tunable_strategies_there_is_only_the_control():
+    assert candidates(settings("llm_queries")) == [{}]
+    assert candidates(settings("negatives")) == [
+        {"negatives": {"weight": 0.0}},
+        {"negatives": {"weight": 1.0}},
+    ]
