@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from nightshift import stages
-from nightshift.errors import DiskFull, EngineError, LakeError, NightshiftError, StoreError
+from nightshift.errors import LakeError, NightshiftError, StoreError
 from nightshift.lake import Lake
 from nightshift.night import Night
 from nightshift.settings import Settings
@@ -31,7 +31,6 @@ ORDER = (
     "score",
     "report",
 )
-_INFRASTRUCTURE = (LakeError, StoreError, DiskFull)
 
 
 def run_night(night: Night, settings: Settings, *, told: Callable[[Ran], None]) -> list[Ran]:
@@ -55,13 +54,27 @@ def run_night(night: Night, settings: Settings, *, told: Callable[[Ran], None]) 
 
 def _stages(lake: Lake, night: Night, settings: Settings) -> Iterator[Ran]:
     for name in ORDER:
-        for parts in stages.parts_of(name, lake, night, settings):
-            try:
-                yield stages.run(name, night, settings, parts)
-            except _INFRASTRUCTURE:
+        yield from run_parts(name, stages.parts_of(name, lake, night, settings), night, settings)
+
+
+def run_parts(
+    name: str,
+    parts: Sequence[Mapping[str, str]],
+    night: Night,
+    settings: Settings,
+    *,
+    force: bool = False,
+) -> Iterator[Ran]:
+    """Run these parts of a stage.
+
+    A lost shard does not end the night: `gather` judges it, there the failure budget is applied.
+    """
+    for part in parts:
+        try:
+            yield stages.run(name, night, settings, part, force=force)
+        except (LakeError, StoreError):
+            raise  # nothing that another shard would fare better with
+        except NightshiftError as error:
+            if name != "generate":
                 raise
-            except (NightshiftError, EngineError) as error:
-                if name != "generate":
-                    raise
-                # A lost shard is gather's to judge: the failure budget is applied there.
-                log.warning("%s", error)
+            log.warning("%s", error)

@@ -42,6 +42,9 @@ from nightshift.settings import Settings
 
 log = logging.getLogger("nightshift.stage")
 
+_CAUSE_CHARS = 500
+"""A foreign error's text may hold a whole table; the log has all of it."""
+
 CONTROL, CHALLENGER = "control", "challenger"
 REAL, BLEND = "real", "blend"
 LINE_OF_ARM = {CONTROL: REAL, CHALLENGER: BLEND}
@@ -241,6 +244,7 @@ STAGES: dict[str, Stage] = {
             module="nightshift.text.stage",
             title="sentence embeddings of the catalogue",
             sections=("text",),
+            fingerprint="nightshift.text.encoder:fingerprint",
             inputs=(_SNAPSHOT,),
         ),
         Stage(
@@ -439,14 +443,20 @@ def run(
             manifest = _work(stage, lake, night, settings, inputs, parts, key)
     except NightshiftError as error:
         raise error.at(stage=name, night=night.key, **parts) from error.__cause__
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise DiskFull(
-            "No space left on the disk.",
-            hint="free space (`nightshift doctor` shows where) and run the stage again",
-            stage=name,
-            night=night.key,
+    except Exception as error:
+        place = {"stage": name, "night": night.key, **parts}
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise DiskFull(
+                "No space left on the disk.",
+                hint="free space (`nightshift doctor` shows where) and run the stage again",
+                **place,
+            ) from error
+        log.error("%s %s failed", name, night.key, exc_info=error)
+        said = " ".join(str(error).split())[:_CAUSE_CHARS]
+        raise StageFailed(
+            f"{type(error).__name__}: {said}",
+            hint="the log above has where it happened; run the stage again once it is mended",
+            **place,
         ) from error
     return Ran(name, manifest, True, time.monotonic() - started)
 

@@ -15,6 +15,7 @@ from nightshift.commands.common import (
     settings_of,
 )
 from nightshift.lake import Lake
+from nightshift.nights import run_parts
 
 _PART_HELP = {
     "shard": "which shard of tonight's plan (text_neighbours-000); without it: all, then gather",
@@ -47,10 +48,11 @@ def _run(arguments: argparse.Namespace) -> int:
         ]
     else:
         wanted = [given]
-    results = [
-        result_of(stages.run(stage.name, night, settings, parts, force=arguments.force), lake)
-        for parts in wanted
-    ]
+    if stage.name == "generate" and not given["shard"]:
+        ran = run_parts(stage.name, wanted, night, settings, force=arguments.force)
+    else:
+        ran = (stages.run(stage.name, night, settings, p, force=arguments.force) for p in wanted)
+    results = [result_of(done, lake) for done in ran]
     if stage.name == "generate" and not given["shard"]:
         results.append(result_of(stages.run("gather", night, settings), lake))
     emit(arguments, results[0] if len(results) == 1 else results)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.errors import SettingsError
+from nightshift.night import Night
 from nightshift.progress import Progress
 from nightshift.settings import Settings
 
@@ -59,6 +60,11 @@ def encoder_digest(settings: Settings) -> str:
         if path.is_file():
             state.update(path.read_bytes())
     return state.hexdigest()
+
+
+def fingerprint(night: Night, settings: Settings) -> str:
+    """The encoder as part of a key: another model gives other vectors."""
+    return encoder_digest(settings)
 
 
 class Encoder:
