@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_night import make_small
+from small_night import small_night
 
 from nightshift.lake import Lake
 from nightshift.settings import Settings
@@ -22,16 +23,18 @@ def nightly(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_night_ends_with_its_report_and_is_not_done_twice(
-    small_shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_small(tmp_path, monkeypatch)
+@pytest.fixture
+def shop(small_shop: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    with small_night(monkeypatch) as settings:
+        yield settings
 
+
+def test_a_night_ends_with_its_report_and_is_not_done_twice(shop: Settings) -> None:
     first = nightly("--to", "2017-11-20")
     second = nightly("--to", "2017-11-20")
 
     assert first.returncode == 0, first.stderr
-    lake = Lake.of(small_shop)
+    lake = Lake.of(shop)
     report = lake.local_path(lake.get("report", "night=2017-11-20").file("report.json"))
     for done in (first, second):
         assert done.stdout.splitlines()[-1] == f"report: {report}"
@@ -42,9 +45,8 @@ def test_a_night_ends_with_its_report_and_is_not_done_twice(
 
 
 def test_a_failed_stage_ends_the_night_with_its_cause(
-    small_shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_small(tmp_path, monkeypatch)
     monkeypatch.setenv("NIGHTSHIFT_TEXT__ENCODER", str(tmp_path / "no-such-model"))
 
     done = nightly("--to", "2017-11-20")

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from small_night import small_night
 
 from nightshift.lake import Lake
 from nightshift.settings import Settings
@@ -22,21 +23,6 @@ from nightshift_airflow.local.place import USER, Place
 from nightshift_airflow.local.stack import running
 
 NIGHT_SECONDS = 540
-CONFIG = """
-[generate]
-strategies = ["text_neighbours"]
-[finetune]
-first_steps = 20
-query_steps = 5
-[tune]
-steps = 40
-betas = [0.0, 0.5]
-weights = [0.1]
-scopes = ["short"]
-[evaluate]
-resamples = 200
-min_users = 10
-"""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -110,16 +96,12 @@ def of_this_home(home: Path) -> list[str]:
 
 
 @pytest.fixture
-def up(
-    small_shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Settings, str]]:
-    (tmp_path / "nightshift.toml").write_text(CONFIG)
-    monkeypatch.setenv("NIGHTSHIFT_CONFIG", str(tmp_path / "nightshift.toml"))
-    monkeypatch.setenv("NIGHTSHIFT_AIRFLOW__RETRIES", "0")
-    try:
-        yield small_shop, command("up")
-    finally:
-        command("down")
+def up(small_shop: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Settings, str]]:
+    with small_night(monkeypatch) as settings:
+        try:
+            yield settings, command("up")
+        finally:
+            command("down")
 
 
 def test_up_runs_a_night_from_the_form_and_down_leaves_nothing(up: tuple[Settings, str]) -> None:
