@@ -127,8 +127,12 @@ def _trials(ctx: StageContext, inner: Night, settings: Settings) -> tuple[list[T
     snapshot = Snapshot(lake, lake.get("snapshot", of_night))
     vectors = read_vectors(lake, lake.get("vectors", of_night))
     accepted = lake.read(lake.get("inspection", of_night), "accepted.parquet")
+    # The inner morning has the events of everything withheld. What the real night withholds is kept
+    # from this choice too: it is judged later.
+    hidden = Snapshot(lake, ctx.inputs["snapshot"]).items.lazy().filter("withheld")
+    morning = lake.scan(lake.get("morning", of_night), "events.parquet")
     validation = Validation.of(
-        snapshot, lake.scan(lake.get("morning", of_night), "events.parquet"), settings
+        snapshot, morning.join(hidden.select("item_id"), on="item_id", how="anti"), settings
     )
     trials: list[Trial] = []
     gamma = 0.0
@@ -149,7 +153,8 @@ def _best_gamma(
         gamma: validation.judge(ModelRanker(stored, vectors, beta=0.0, gamma=gamma), (0.0,))[0.0]
         for gamma in gammas
     }
-    return max(gammas, key=lambda gamma: (float(found[gamma]["overall"].mean()), -gamma))
+    # A sum orders as a mean does, and is there for no users as well.
+    return max(gammas, key=lambda gamma: (float(found[gamma]["overall"].sum()), -gamma))
 
 
 def candidates(settings: Settings) -> list[dict[str, dict[str, Any]]]:
