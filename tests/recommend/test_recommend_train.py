@@ -18,8 +18,8 @@ from small_models import (
 
 from nightshift.recommend import train as training
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.train import IdDeltas, Plan, train
-from nightshift.recommend.windows import SampleRows
+from nightshift.recommend.train import IdDeltas, Plan, TrainingSet, train
+from nightshift.recommend.windows import SampleRows, Windows
 from shop_by_hand import histories
 
 ITEMS = 30
@@ -128,39 +128,42 @@ def test_samples_teach_what_the_real_rows_do_not(paths):
     assert ranks["challenger"] < 3 < ranks["control"]
 
 
-def test_a_samples_loss_counts_by_its_weight():
+def test_a_samples_loss_counts_by_its_weight(monkeypatch):
     """With weight w throughout, samples add w times their mean loss."""
-    stored, vectors = fresh(ITEMS, dropout=0.0)
-    features = torch.from_numpy(stored.features(vectors))
-    found = {}
+    gradients = []
+
+    def look(self, rows, gradient, rate):
+        of_samples = rows >= 20
+        gradients.append(gradient[of_samples].clone())
+
+    monkeypatch.setattr(IdDeltas, "move", look)
+    walked, _ = walks(20, users=16, length=5)
     for weight in (1.0, 0.25):
-        batch = sample_rows([[0, 1], [2]], [3, 4], weight=weight).batch(np.arange(2))
-        negatives = np.array([5, 6, 3], dtype=np.int64)
-        rows, parts = training._codes(batch, None, None, negatives, features.device)
-        items = stored.model.items(features[rows], stored.deltas[rows])
-        found[weight] = training._loss(stored.model, items, batch, parts[0], None, parts[3]).item()
-    assert found[0.25] == pytest.approx(0.25 * found[1.0])
+        stored, vectors = fresh(ITEMS, dropout=0.0, id_dropout=0.0)
+        extra = sample_rows([[20, 21], [22]], [23, 24], weight=weight)
+        trained(stored, vectors, training_set(walked, samples=extra), steps=1)
+    assert gradients[0].abs().max() > 1e-4
+    torch.testing.assert_close(gradients[1], 0.25 * gradients[0], rtol=1e-4, atol=1e-8)
 
 
 def test_the_loss_is_sampled_softmax_with_the_target_never_its_own_negative():
-    stored, vectors = fresh(ITEMS, dropout=0.0)
-    features = torch.from_numpy(stored.features(vectors))
-    batch = training_set(histories([[0, 1, 2], [3]])).windows.batch(np.arange(2))
-    negatives, hard = np.array([2, 7, 9]), np.array([[8, 1], [-1, -1]], dtype=np.int32)
-    rows, parts = training._codes(batch, None, hard, negatives, features.device)
-    coded = stored.model.items(features[rows], stored.deltas[rows])
-    loss = training._loss(stored.model, coded, batch, parts[0], parts[2], parts[3])
-
-    every = stored.model.items(features, stored.deltas)
-    naive = []
-    for history, own in (([0, 1, 2], [8, 1]), ([3], [])):
-        for place, target in enumerate(history):
-            seen = every[history[:-1]][None]
-            state = stored.model.users(seen, torch.tensor([len(history) - 1]))[0, place]
-            others = [n for n in [*negatives.tolist(), *own] if n != target]
-            logits = torch.stack([state @ every[target], *(state @ every[n] for n in others)])
-            naive.append(-torch.log_softmax(logits, 0)[0])
-    assert loss.item() == pytest.approx(torch.stack(naive).mean().item(), rel=1e-4)
+    lists, pool, hard = [[0, 1, 2], [3]], [2], [[8], [-1]]
+    stored, vectors = fresh(ITEMS, dropout=0.0, id_dropout=0.0)
+    with torch.inference_mode():
+        every = stored.model.items(torch.from_numpy(stored.features(vectors)), stored.deltas)
+        naive = []
+        for history, own in zip(lists, hard, strict=True):
+            for place, target in enumerate(history):
+                seen = every[history[:-1]][None]
+                states = stored.model.users(seen, torch.tensor([len(history) - 1]))[0]
+                # Five shared negatives, all of them item 2; four of the user's own.
+                others = [n for n in [*pool * 5, *own * 4] if n >= 0 and n != target]
+                logits = torch.stack([states[place] @ every[n] for n in [target, *others]])
+                naive.append(-torch.log_softmax(logits, 0)[0].item())
+    whole = histories(lists)
+    data = TrainingSet(Windows.cover(whole, 8), np.array(pool), hard=np.array(hard, dtype=np.int32))
+    losses = trained(stored, vectors, data, steps=1, negatives=5)
+    assert losses == [pytest.approx(np.mean(naive), abs=2e-5)]
 
 
 def test_id_deltas_move_as_adam_does_and_only_in_the_rows_of_the_step():

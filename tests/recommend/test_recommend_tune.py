@@ -1,0 +1,196 @@
+"""Tuning: an inner night cut out of the past, and the recipe that is carried between tunings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from nights_by_hand import Shop, later, night_events, past_events, wandering
+from sqlalchemy import text
+
+from factories import commit
+from nightshift import stages
+from nightshift.errors import BadInput
+from nightshift.lake import Lake
+from nightshift.night import INNER, Night
+from nightshift.recommend import tune
+from nightshift.recommend.validation import Validation
+from nightshift.snapshot import Snapshot
+from nightshift.stages import STAGES, StageContext
+from nightshift.store.engine import begin
+from shop_by_hand import NIGHT, event_rows
+
+# --- cutting the inner night ------------------------------------------------------------------
+
+
+def context(shop, past, **options):
+    inputs = shop.before(past, **options)
+    return StageContext(NIGHT, shop.settings, shop.lake, {}, inputs, None)
+
+
+def test_the_inner_night_is_the_newest_ninth_from_a_midnight_on(tmp_path):
+    ctx = context(Shop.at(tmp_path), past_events({"u": ["i00", "i01"] * 108}, days=9))
+    inner, _ = tune.inner_night(ctx)
+    # Of 216 hourly events, the first eight ninths end an hour before the last midnight.
+    assert inner == Night(NIGHT.start - timedelta(days=2), NIGHT.start, inner=True)
+    assert inner.key != Night(inner.start, inner.end).key
+
+
+def test_a_history_of_one_day_is_cut_at_the_moment(tmp_path):
+    past = past_events({"u": ["i00"] * 19}, days=1)
+    inner, _ = tune.inner_night(context(Shop.at(tmp_path), past))
+    assert (inner.start, inner.end) == (NIGHT.start - timedelta(hours=8), NIGHT.start)
+
+
+def test_inner_settings_withhold_a_tenth_on_top_and_make_tunable_samples_only(tmp_path):
+    shop = Shop.at(tmp_path, collect={"withhold": [{"share": 0.2, "salt": 4}]})
+    inner, settings = tune.inner_night(context(shop, past_events(wandering(20))))
+    found = [(entry.share, entry.salt) for entry in settings.collect.withhold]
+    assert found[0] == (0.2, 4)
+    assert [share for share, _ in found] == [0.2, 0.1]
+    assert settings.generate.strategies == ("text_neighbours", "negatives")
+    assert settings.night.first == inner.start
+    assert settings.finetune == shop.settings.finetune
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_a_history_without_length_cannot_be_cut(tmp_path, times):
+    at = NIGHT.start - timedelta(days=1)
+    past = event_rows([("u", f"i{n:02}", "purchase", at, n) for n in range(times)])
+    with pytest.raises(BadInput, match="too few events"):
+        tune.inner_night(context(Shop.at(tmp_path), past, users=["u"]))
+
+
+# --- carrying the recipe ----------------------------------------------------------------------
+
+
+class Tuned(Exception):
+    """Stands for the work of a tuning."""
+
+
+@pytest.fixture
+def run_tune(tmp_path, monkeypatch):
+    """`tune` of a night whose parent state was made with a recipe of `NIGHT`."""
+
+    def tuned(inner, settings):
+        raise Tuned(inner.key)
+
+    monkeypatch.setattr(tune, "_prepare", tuned)
+    shop = Shop.at(tmp_path, finetune={"first_steps": 2}, tune={"every_days": 7})
+    recipe = {"gamma": 2.0, "beta": {"control": 5.0, "challenger": 5.0}, "strategies": {}}
+    inputs = shop.before(past_events(wandering(20)), recipe=recipe)
+    state = shop.refresh(inputs, shop.finetune(inputs), night_events({}))
+
+    def run(days, parent=state):
+        night = later(days)
+        inputs = shop.before(past_events(wandering(20)), night=night)
+        chosen = {"snapshot": inputs["snapshot"]} | ({"parent": parent} if parent else {})
+        return shop, commit(shop.lake, shop.settings, night, STAGES["tune"], tune.run, chosen)
+
+    run.recipe = inputs["recipe"]
+    return run
+
+
+@pytest.mark.parametrize("days", [1, 6])
+def test_between_tunings_the_parents_recipe_goes_on_unchanged(run_tune, days):
+    shop, manifest = run_tune(days)
+    assert manifest.stats["tuned_as_of"] == NIGHT.start.isoformat()
+    assert manifest.stats["recipe_id"] == run_tune.recipe.stats["recipe_id"]
+    assert [f.path for f in manifest.files] == [f.path for f in run_tune.recipe.files]
+    assert shop.lake.read_json(manifest, "recipe.json")["gamma"] == 2.0
+
+
+@pytest.mark.parametrize("days", [7, 30])
+def test_after_a_week_it_is_tuned_anew(run_tune, days):
+    with pytest.raises(Tuned):
+        run_tune(days)
+
+
+def test_a_first_night_is_always_tuned(run_tune):
+    with pytest.raises(Tuned):
+        run_tune(1, parent=None)
+
+
+# --- a real one -------------------------------------------------------------------------------
+
+REAL_NIGHT = Night.parse("2017-11-20")
+
+
+@pytest.fixture
+def real(small_shop, monkeypatch):
+    """A real store with its best-selling items, tuned; and what validation was asked on."""
+    rare = "select item_id from nightshift.events group by item_id having count(*) < 25"
+    with begin(small_shop) as connection:
+        for table in ("items", "events"):
+            connection.execute(text(f"delete from nightshift.{table} where item_id in ({rare})"))
+    settings = small_shop.with_(
+        {
+            "night": {"first": REAL_NIGHT.start.isoformat()},
+            "collect": {"withhold": [{"share": 0.1, "salt": 3}]},
+            "generate": {"budget": {"samples": 600}},
+            "finetune": {"model": {"dim": 16, "layers": 1}, "batch": 32, "negatives": 64},
+            "tune": {
+                "steps": 15,
+                "weights": [0.3],
+                "scopes": ["short"],
+                "betas": [0.0, 10.0],
+                "gammas": [0.0, 4.0],
+            },
+        }
+    )
+    asked = {}
+    of = Validation.of
+
+    def look(snapshot, morning, settings):
+        asked["inner"], asked["events"] = snapshot, morning.collect()
+        return of(snapshot, morning, settings)
+
+    monkeypatch.setattr(Validation, "of", look)
+    outer = Snapshot(Lake.of(settings), stages.run("collect", REAL_NIGHT, settings).manifest)
+    return settings, outer, stages.run("tune", REAL_NIGHT, settings), asked
+
+
+def test_a_recipe_is_chosen_on_an_inner_night_that_knows_nothing_of_the_real_one(real):
+    settings, outer, ran, asked = real
+    lake, inner = Lake.of(settings), asked["inner"]
+
+    trials = lake.read_json(ran.manifest, "trials.json")
+    night = Night.parse(trials["inner_night"].removesuffix(INNER))
+    assert night.end == REAL_NIGHT.start
+    times = asked["events"]["occurred_at"]
+    assert night.start <= times.min() <= times.max() < night.end
+    seen = inner.events().select(pl.col("occurred_at").max()).collect().item()
+    assert seen < night.start
+    share = (outer.histories.times < night.start.timestamp() * 1e6).mean()
+    assert 0.8 < share < 8 / 9 + 0.01
+
+    # A further tenth is withheld; what the real night withholds has no say at all.
+    hidden = set(outer.items.filter("withheld")["item_id"])
+    hidden_inside = set(inner.items.filter("withheld")["item_id"])
+    assert hidden < hidden_inside
+    judged = set(asked["events"]["item_id"])
+    assert judged & hidden_inside
+    assert not judged & hidden
+    known = set(inner.events().select("item_id").unique().collect()["item_id"])
+    assert not known & hidden_inside
+
+    recipe = lake.read_json(ran.manifest, "recipe.json")
+    assert recipe["recipe_id"] == ran.manifest.stats["recipe_id"]
+    assert datetime.fromisoformat(recipe["tuned_as_of"]) == REAL_NIGHT.start.astimezone(UTC)
+    assert recipe["beta"]["control"] == recipe["beta"]["challenger"] in (0.0, 10.0)
+    assert recipe["gamma"] in (0.0, 4.0)
+    assert recipe["strategies"]["llm_queries"] == {"weight": 1.0}
+    assert set(recipe["strategies"]) == {"text_neighbours", "negatives", "llm_queries"}
+    assert [trial["strategies"]["negatives"]["weight"] for trial in trials["trials"]] == [0.0, 1.0]
+    assert all(np.isfinite(trial["cold"]["relative"]) for trial in trials["trials"])
+    assert set(trials["control_by_beta"]) == {"0.0", "10.0"}
+    allowed = [trial["strategies"] for trial in trials["trials"] if trial["allowed"]]
+    tuned = {name: recipe["strategies"][name] for name in ("text_neighbours", "negatives")}
+    assert tuned in allowed or all(not chosen["weight"] for chosen in tuned.values())
+
+    again = stages.run("tune", REAL_NIGHT, settings)
+    assert not again.worked
+    forced = stages.run("tune", REAL_NIGHT, settings, force=True)
+    assert forced.manifest.digest == ran.manifest.digest
