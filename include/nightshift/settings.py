@@ -12,22 +12,32 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import tomllib
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import (
+    SettingsError as SourceError,
+)
 
 from nightshift.errors import SettingsError
 
+PREFIX = "NIGHTSHIFT_"
 CONFIG_VARIABLE = "NIGHTSHIFT_CONFIG"
+_NOT_OURS = ("NIGHTSHIFT_AIRFLOW__",)
+"""What runs the stages has settings of its own, which no stage may know."""
+_SECRET = re.compile(r"key|secret|token|passw|credential|sas", re.IGNORECASE)
 
 
 class Section(BaseModel):
@@ -56,6 +66,26 @@ class LakeSettings(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="fsspec options, such as endpoint_url for s3"
     )
+
+    @field_validator("options")
+    @classmethod
+    def _hide(cls, options: dict[str, Any]) -> dict[str, Any]:
+        hidden: dict[str, Any] = _map_secrets(options, SecretStr)
+        return hidden
+
+    @property
+    def open_options(self) -> dict[str, Any]:
+        """The options as fsspec takes them, secrets in the clear."""
+        shown: dict[str, Any] = _map_secrets(self.options, lambda text: text)
+        return shown
+
+
+def _map_secrets(value: Any, act: Callable[[str], Any], name: str = "") -> Any:
+    """The same tree with `act` done to every text whose name says that it is a secret."""
+    if isinstance(value, dict):
+        return {key: _map_secrets(below, act, key) for key, below in value.items()}
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return act(text) if isinstance(text, str) and _SECRET.search(name) else value
 
 
 class ComputeSettings(Section):
@@ -123,7 +153,7 @@ class Budget(Section):
     """What one night's generation may cost."""
 
     samples: int = Field(40_000, ge=0)
-    tokens: int = Field(200_000, ge=0, description="generated tokens over all language models")
+    tokens: int = Field(20_000, ge=0, description="generated tokens over all language models")
     seconds: float = Field(3600.0, gt=0)
 
 
@@ -221,7 +251,7 @@ class FinetuneSettings(Section):
 
     model: ModelSettings = ModelSettings()
     seeds: tuple[int, ...] = (0,)
-    first_steps: int = Field(1600, ge=1, description="optimiser steps of the first night")
+    first_steps: int = Field(1200, ge=1, description="optimiser steps of the first night")
     warm_steps: int = Field(60, ge=0, description="optimiser steps of every later night")
     refresh_passes: int = Field(4, ge=0, description="passes over the night's own events")
     batch: int = Field(128, ge=1, description="user windows per step")
@@ -237,8 +267,10 @@ class TuneSettings(Section):
     every_days: int = Field(7, ge=1)
     inner_cut: float = Field(8 / 9, gt=0, lt=1, description="quantile of event times before start")
     withhold: float = Field(0.1, ge=0, lt=1)
-    steps: int = Field(1200, ge=1)
-    weights: tuple[float, ...] = (0.1, 0.3)
+    steps: int = Field(800, ge=1)
+    weights: tuple[float, ...] = Field(
+        (0.003, 0.01), description="weights of text neighbours tried, beside zero"
+    )
     scopes: tuple[Literal["short", "all"], ...] = ("short", "all")
     betas: tuple[float, ...] = Field(
         (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0), description="serve-time text blends tried"
@@ -276,7 +308,7 @@ class Settings(BaseSettings):
     """The whole tree. Frozen; `with_` gives a changed copy."""
 
     model_config = SettingsConfigDict(
-        env_prefix="NIGHTSHIFT_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
     home: Path = Field(Path(".nightshift"), description="embedded server, default lake, caches")
@@ -313,30 +345,24 @@ class Settings(BaseSettings):
         """The settings of this process, with `overrides` (a nested dict) on top.
 
         Raises:
-            SettingsError: an unknown key or a value out of range, with its path.
+            SettingsError: an unknown key or a value out of range, with its path; a file or a
+                variable that cannot be read.
         """
+        hint = "see `nightshift settings` for every key with its meaning"
+        _check_sources(set(cls.model_fields), hint)
         try:
             return cls(**(overrides or {}))
         except ValidationError as error:
             problems = "; ".join(
                 f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
             )
-            raise SettingsError(
-                f"Settings are wrong: {problems}.",
-                hint="see `nightshift settings` for every key with its meaning",
-            ) from None
-
-    @classmethod
-    def shipped(cls, overrides: dict[str, Any] | None = None) -> Self:
-        """The defaults with `overrides`, whatever the files and variables of this machine say."""
-        return cls.load(_merge(cls.model_construct().model_dump(), overrides or {}))
+            raise SettingsError(f"Settings are wrong: {problems}.", hint=hint) from None
+        except SourceError as error:  # a list or a table in a variable is written as JSON
+            raise SettingsError(f"Settings are wrong: {error}.", hint=hint) from None
 
     def with_(self, changes: dict[str, Any]) -> Self:
         """A copy with nested `changes` applied and validated."""
-        tree = _merge(self.model_dump(), changes)
-        for name in ("store",):  # secrets do not survive a dump
-            tree[name] = _merge(getattr(self, name).__dict__, changes.get(name, {}))
-        return self.load(tree)
+        return self.load(_merge(self.model_dump(), changes))
 
     @cached_property
     def home_path(self) -> Path:
@@ -353,6 +379,30 @@ class Settings(BaseSettings):
         picked = {path: _pick(self, path) for path in sections}
         text = json.dumps(picked, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_sources(sections: set[str], hint: str) -> None:
+    """What pydantic-settings would overlook: the file that is not there, a misspelt section."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named is not None and not Path(named).exists():
+        raise SettingsError(
+            f"{CONFIG_VARIABLE} names {named}, which does not exist.", hint="correct or unset it"
+        )
+    toml = Path(named or "nightshift.toml")
+    if toml.is_file():
+        try:
+            tomllib.loads(toml.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise SettingsError(
+                f"{toml} cannot be read: {error}.", hint="it is a TOML file", file=str(toml)
+            ) from None
+    for variable in os.environ:
+        section, nested, _ = variable.upper().removeprefix(PREFIX).partition("__")
+        ours = variable.upper().startswith(PREFIX) and not variable.upper().startswith(_NOT_OURS)
+        if ours and nested and section.lower() not in sections:
+            raise SettingsError(
+                f"The variable {variable} names no section of the settings.", hint=hint
+            )
 
 
 def _pick(tree: BaseModel, path: str) -> Any:
