@@ -139,7 +139,7 @@ class Lake:
         """The lake of these settings."""
         return cls(
             settings.lake_root,
-            options=settings.lake.options,
+            options=settings.lake.open_options,
             scratch=settings.home_path / "scratch",
         )
 

@@ -360,6 +360,11 @@ class Settings(BaseSettings):
         except SourceError as error:  # a list or a table in a variable is written as JSON
             raise SettingsError(f"Settings are wrong: {error}.", hint=hint) from None
 
+    @classmethod
+    def shipped(cls, overrides: dict[str, Any] | None = None) -> Self:
+        """The defaults with `overrides`, whatever the files and variables of this machine say."""
+        return cls.load(_merge(cls.model_construct().model_dump(), overrides or {}))
+
     def with_(self, changes: dict[str, Any]) -> Self:
         """A copy with nested `changes` applied and validated."""
         return self.load(_merge(self.model_dump(), changes))
