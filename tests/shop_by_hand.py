@@ -97,6 +97,7 @@ def write_snapshot(
     repeats: bool = True,
     withheld: Sequence[str] = (),
     users: Sequence[str] | None = None,
+    searches: pl.DataFrame | None = None,
     files: int = 2,
 ) -> Manifest:
     """A snapshot of these events, spread over `files` files in no order."""
@@ -126,7 +127,10 @@ def write_snapshot(
         ctx.writer.write_json("shop.json", shop | {"target_kinds": ["purchase"]})
         ctx.writer.write_parquet("items.parquet", as_table(catalogue, contracts.ITEMS))
         ctx.writer.write_parquet("users.parquet", as_table(people, contracts.USERS))
-        ctx.writer.write_parquet("searches.parquet", contracts.SEARCHES.empty_table())
+        asked = contracts.SEARCHES.empty_table()
+        if searches is not None:
+            asked = as_table(searches, contracts.SEARCHES)
+        ctx.writer.write_parquet("searches.parquet", asked)
         ctx.writer.write_parquet("reviews.parquet", contracts.REVIEWS.empty_table())
         for number in range(files):
             part = as_table(shuffled[number::files], contracts.EVENTS)
@@ -134,6 +138,14 @@ def write_snapshot(
         return {"events": before.height, "items": len(items), "users": len(keys)}
 
     return commit(lake, settings, night, STAGES["collect"], run)
+
+
+def search_rows(*rows: tuple[str, str | None]) -> pl.DataFrame:
+    """(query, item) as contracts.SEARCHES."""
+    return _nulls(contracts.SEARCHES, len(rows)).with_columns(
+        query=pl.Series([query for query, _ in rows], dtype=pl.String),
+        item_id=pl.Series([item for _, item in rows], dtype=pl.String),
+    )
 
 
 def write_morning(

@@ -58,7 +58,7 @@ def fit_queries(
     vectors, rows, _ = embed(lake, settings, pairs["text"].to_list())
     queries = torch.from_numpy(stored.whitening.apply(vectors.astype(np.float32))[rows])
     codes = torch.from_numpy(pairs["item"].to_numpy().astype(np.int64))
-    weights = torch.from_numpy(pairs["weight"].cast(pl.Float32).to_numpy())
+    weights = torch.from_numpy(pairs["weight"].cast(pl.Float32).to_numpy(writable=True))
     with torch.no_grad():
         items = stored.model.items(torch.from_numpy(features)[codes], stored.deltas[codes])
         items = torch.nn.functional.normalize(items, dim=-1)
