@@ -16,7 +16,7 @@ from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import Night
 from nightshift.settings import Settings
-from nightshift.stages import STAGES, Stage, StageContext, _work, key_of
+from nightshift.stages import STAGES, Stage, StageContext, key_of, write_dataset
 
 NIGHT = Night.parse("2017-05-20")
 
@@ -179,7 +179,7 @@ def commit(lake, settings, night, stage: Stage, run, inputs=None, parts=None) ->
     )
     inputs, parts = inputs or {}, parts or {}
     key = key_of(faked, night, settings, inputs, parts)
-    return _work(faked, lake, night, settings, inputs, parts, key)
+    return write_dataset(faked, lake, night, settings, inputs, parts, key)
 
 
 def write_vectors(
