@@ -20,7 +20,7 @@ NAME ?=
 
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: help nightly test test-all check up down bench lock clean install
+.PHONY: help nightly test test-all check up airflow down bench lock clean install
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ nightly: $(STAMP) ## three nights of a real shop through Airflow, from nothing [
 
 up: $(STAMP) ## Airflow with its UI on 127.0.0.1 [PORT=8080]
 	@$(BIN)/python -m nightshift_airflow up $(if $(PORT),--port $(PORT))
+
+airflow: $(STAMP) ## Airflow's own command on this home: ARGS='backfill create --dag-id nightly …'
+	@$(BIN)/python -m nightshift_airflow airflow $(ARGS)
 
 down: ## stop it, and the embedded Postgres
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m nightshift_airflow down; fi

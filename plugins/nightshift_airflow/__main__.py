@@ -1,4 +1,4 @@
-"""`python -m nightshift_airflow nightly|up|down`: Airflow on this machine, for the Makefile."""
+"""`python -m nightshift_airflow nightly|up|down|airflow …`: Airflow on this machine."""
 
 # ruff: noqa: T201  (a command: what it prints is its result)
 
@@ -25,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start Airflow with its UI")
     up.add_argument("--port", type=int, help="of the UI; by default 8080 or the next free one")
     commands.add_parser("down", help="stop it, and the embedded Postgres")
+    airflow = commands.add_parser("airflow", help="Airflow's own command, on this home")
+    airflow.add_argument("arguments", nargs=argparse.REMAINDER, help="such as: backfill create …")
     return top
 
 
@@ -51,6 +53,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return stack.up(settings, port=arguments.port)
     if arguments.action == "down":
         return stack.down(settings)
+    if arguments.action == "airflow":
+        return stack.airflow(settings, arguments.arguments)
     wanted = nights_between(parse_time(arguments.first), parse_time(arguments.last))
     return nights.run_nights(settings, wanted)
 

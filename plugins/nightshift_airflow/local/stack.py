@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,6 +108,20 @@ def down(settings: Settings) -> int:
     if embedded.stop(settings):
         print("stopped postgres")
     return 0
+
+
+def airflow(settings: Settings, arguments: Sequence[str]) -> int:
+    """Airflow's own command line on this home, such as `backfill create`; its exit status."""
+    from nightshift.store import embedded
+
+    place = Place.of(settings)
+    place.make()
+    url = place.home / "url"
+    port = int(url.read_text().rpartition(":")[2]) if url.is_file() else DEFAULT_PORT
+    database = embedded.url_for(settings, METADATA_DATABASE)
+    environ = environment(settings, place, database=database, port=port)
+    command = [sys.executable, "-m", "airflow", *arguments]
+    return subprocess.run(command, env=environ, check=False).returncode
 
 
 def running(place: Place) -> dict[str, psutil.Process]:
