@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    arguments = parser().parse_args(argv)
     try:
+        arguments = parser().parse_args(argv)
         _set_threads()
         return int(arguments.command(arguments))
     except NightshiftError as error:

@@ -15,6 +15,8 @@ from nightshift.night import Night, parse_time
 from nightshift.settings import Settings
 from nightshift.stages import Ran
 
+_SET_HINT = "write --set finetune.first_steps=500; `nightshift settings` lists every path"
+
 Subparsers = Any  # argparse keeps the type of its subparsers action private
 Command = Callable[[argparse.Namespace], int]
 
@@ -67,9 +69,7 @@ def settings_of(
     for assignment in arguments.set:
         path, equals, text = assignment.partition("=")
         if not equals:
-            raise UsageError(
-                f"--set {assignment!r} has no '='.", hint="write --set finetune.first_steps=500"
-            )
+            raise UsageError(f"--set {path!r} has no '='.", hint=_SET_HINT)
         _put(tree, path.strip().split("."), _value(text))
     if getattr(arguments, "first", False):
         _put(tree, ["night", "first"], night_of(arguments).start.isoformat())
@@ -91,8 +91,13 @@ def _value(text: str) -> Any:
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    whole = ".".join(path)
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
+        if not isinstance(tree, dict):
+            raise UsageError(f"--set {whole}: {name} is set to a value already.", hint=_SET_HINT)
+    if not all(path):
+        raise UsageError(f"--set {whole!r} names no setting.", hint=_SET_HINT)
     tree[path[-1]] = value
 
 
