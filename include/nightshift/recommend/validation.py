@@ -10,14 +10,15 @@ import numpy.typing as npt
 import polars as pl
 
 from nightshift import metrics
-from nightshift.ranking import mask_scores, select_top_k
+from nightshift.ranking import Codes, Scores, mask_scores, select_top_k
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.settings import Settings
 from nightshift.snapshot import Histories, Snapshot
 
 K = 10
 _BLOCK_CELLS = 12_000_000
-_MAX_USERS = 4000
+_WIDE = 5 * K
+_MAX_USERS = 2000
 """A choice between recipes does not get better with more users than this; it gets slower."""
 _USER_SEED = 3
 
@@ -83,9 +84,7 @@ class Validation:
                     candidates=None,
                     exclude_seen=self.exclude_seen,
                 )
-                full[beta][rows] = select_top_k(scores, K)[0]
-                scores[:, ~self.candidates] = -np.inf
-                natural[beta][rows] = select_top_k(scores, K)[0]
+                full[beta][rows], natural[beta][rows] = self._best(scores)
         return {
             beta: {
                 "overall": self._figure(natural[beta], "overall", metrics.ndcg),
@@ -94,6 +93,22 @@ class Validation:
             }
             for beta in betas
         }
+
+    def _best(self, scores: Scores) -> tuple[Codes, Codes]:
+        """The K best of the full catalogue and of the natural one: [users, K] each.
+
+        One wide list serves both; where too few natural items are in it, the row is cut again.
+        """
+        wide = select_top_k(scores, _WIDE)[0]
+        natural = self.candidates[wide] & (wide >= 0)
+        enough = natural.sum(axis=1) >= K
+        order = np.argsort(~natural, axis=1, kind="stable")[:, :K]
+        best = np.take_along_axis(wide, order, axis=1)
+        if not enough.all():
+            rest = scores[~enough]
+            rest[:, ~self.candidates] = -np.inf
+            best[~enough] = select_top_k(rest, K)[0]
+        return wide[:, :K], best
 
     def _figure(self, ranked: Any, name: str, metric: Any) -> npt.NDArray[np.float64]:
         relevant = self.relevant[name]
