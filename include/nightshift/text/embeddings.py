@@ -36,6 +36,8 @@ def embed(
     Returns:
         `vectors` [distinct, width] float16, `row_of_text` [texts] int32, the number encoded now.
     """
+    if not texts:
+        return np.zeros((0, 0), dtype=np.float16), np.zeros(0, dtype=np.int32), 0
     distinct = sorted(set(texts))
     row_of = {text: row for row, text in enumerate(distinct)}
     rows = np.fromiter((row_of[text] for text in texts), dtype=np.int32, count=len(texts))
