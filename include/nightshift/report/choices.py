@@ -37,7 +37,7 @@ def trials(recipe: Mapping[str, Any]) -> dict[str, Any]:
             "marks": [
                 Mark(role, label, found["relative"], (found["low"], found["high"]))
                 for name, (role, label) in TRIAL_SLICES.items()
-                if (found := trial[name])["n"]
+                if (found := trial[name])["n"] and found["relative"] is not None
             ],
             "allowed": trial["allowed"],
             "chosen": _weights(trial["strategies"]) == _weights(recipe["strategies"]),
