@@ -62,8 +62,12 @@ def test_where_nothing_repeats_what_the_user_had_is_no_target(validation):
     assert found.exclude_seen
 
 
+@pytest.mark.parametrize("wide", [50, 11, 10])  # 10: withheld items leave a list too short
 @pytest.mark.parametrize("repeats", [True, False])
-def test_every_beta_is_judged_as_a_ranker_with_that_beta_would_rank(validation, repeats):
+def test_every_beta_is_judged_as_a_ranker_with_that_beta_would_rank(
+    validation, repeats, wide, monkeypatch
+):
+    monkeypatch.setattr("nightshift.recommend.validation._WIDE", wide)
     found = validation(repeats=repeats)
     stored, vectors = fresh(len(ITEMS))
     betas = (0.0, 3.0, 20.0)
