@@ -276,7 +276,7 @@ class TuneSettings(Section):
         (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0), description="serve-time text blends tried"
     )
     gammas: tuple[float, ...] = Field(
-        (0.0, 1.0, 2.0, 4.0, 8.0), description="weights of the user's own items tried"
+        (0.0, 2.0, 4.0, 8.0, 16.0, 32.0), description="weights of the user's own items tried"
     )
     max_loss: float = Field(
         0.01, ge=0, description="a recipe may cost this share of overall and warm NDCG@10"

@@ -40,6 +40,15 @@ def test_the_weight_is_zero_when_nothing_gains():
     assert beta == 0.0
 
 
+def test_where_no_cold_item_is_ever_hit_a_gain_overall_decides():
+    nothing = np.zeros(USERS)
+    control = trial("control", cold=nothing, weight=0.0)
+    trials = [trial("a", cold=nothing, overall=1.01), trial("b", cold=nothing, overall=1.02)]
+    _, chosen, _, rows = choose(control, trials, SETTINGS)
+    assert chosen is trials[1]
+    assert [row["allowed"] for row in rows] == [True, True]
+
+
 def test_the_best_on_cold_items_wins_among_the_allowed():
     trials = [
         trial("some", cold=more_hits(0.5)),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nightshift.compute import use_threads
+from nightshift.compute import device, use_threads
 from nightshift.night import Night
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import known_items, training_set
@@ -55,7 +55,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
         deltas,
         features,
         training_set(snapshot, samples, max_length=stored.model.settings.max_length),
-        Plan(steps, rate, settings.batch, settings.negatives, seed, label=f"finetune {arm}"),
+        Plan(
+            steps,
+            rate,
+            settings.batch,
+            settings.negatives,
+            seed,
+            label=f"finetune {arm}",
+            device=str(device(ctx.settings)),
+        ),
     )
     losses["query"] = fit_queries(
         stored, features.numpy(), query_pairs(snapshot, samples), ctx.lake, ctx.settings, seed=seed
@@ -115,5 +123,13 @@ def pass_over(
         deltas,
         features,
         TrainingSet(windows, known_items(histories)),
-        Plan(steps, settings.warm_learning_rate, settings.batch, settings.negatives, seed, label),
+        Plan(
+            steps,
+            settings.warm_learning_rate,
+            settings.batch,
+            settings.negatives,
+            seed,
+            label=label,
+            device=str(device(ctx.settings)),
+        ),
     )

@@ -2,9 +2,9 @@
 
 First what the model is served with, on the control alone and by overall NDCG@10: the weight γ of
 the user's own items (where the shop repeats), then the text blend β. Then, at that same β for
-every trial, so that a lift is the samples' doing: the trial with the highest Recall@10 on cold
-items among those that cost no more than `max_loss` overall and on warm items, and only if its
-gain is above zero with 95 % confidence. Otherwise the weight is zero.
+every trial, so that a lift is the samples' doing: of the trials that cost no more than `max_loss`
+overall and on warm items, and gain on cold items or overall with 95 % confidence, the one with the
+highest Recall@10 on cold items (of equals, the best overall). Without any, the weight is zero.
 """
 
 from __future__ import annotations
@@ -66,21 +66,22 @@ def choose(
     """β, the chosen trial, the reason, and a row per trial for the report."""
     beta = best_beta(control, settings.betas)
     rows: list[dict[str, Any]] = []
-    allowed: list[tuple[float, int, Trial]] = []
+    allowed: list[tuple[float, float, int, Trial]] = []
     for trial in trials:
         row = _compare(trial, control, beta)
         row["allowed"] = bool(
             row["overall"]["relative"] >= -settings.max_loss
             and row["warm"]["relative"] >= -settings.max_loss
-            and row["cold"]["low"] > 0
+            and (row["cold"]["low"] > 0 or row["overall"]["low"] > 0)
         )
         rows.append(row)
         if row["allowed"]:
-            allowed.append((trial.mean(beta, "cold"), -len(allowed), trial))
+            merit = (trial.mean(beta, "cold"), trial.mean(beta, "overall"), -len(allowed))
+            allowed.append((*merit, trial))
     if not allowed:
-        why = "no weight above zero gained on cold items without costing too much elsewhere"
+        why = "no weight above zero gained on cold items or overall without costing too much"
         return beta, control, why, rows
-    chosen = max(allowed, key=lambda entry: entry[:2])[2]
+    chosen = max(allowed, key=lambda entry: entry[:3])[3]
     return beta, chosen, "the best cold-item Recall@10 among the recipes that were allowed", rows
 
 

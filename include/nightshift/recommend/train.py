@@ -66,6 +66,7 @@ class Plan:
     negatives: int
     seed: int
     label: str = "train"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,10 @@ def train(
     """Train in place; returns the real rows' mean loss per tenth of the steps."""
     if plan.steps == 0 or len(data.windows) == 0:
         return []
-    device = features.device
-    model.train()
+    device = torch.device(plan.device)
+    home, deltas = deltas, deltas if device.type == "cpu" else IdDeltas(deltas.table.to(device))
+    features = features.to(device)
+    model.to(device).train()
     parameters = [p for name, p in model.named_parameters() if not name.startswith("query.")]
     optimiser = torch.optim.AdamW(
         parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
@@ -132,7 +135,9 @@ def train(
                 deltas.move(rows, delta.grad, rate)
             losses.append(float(real_loss.detach()))
             progress.add(1, f"loss {losses[-1]:.3f}")
-    model.eval()
+    model.to("cpu").eval()
+    if home is not deltas:
+        home.table.copy_(deltas.table)
     tenths = np.array_split(np.asarray(losses), min(10, len(losses)))
     return [round(float(part.mean()), 5) for part in tenths]
 

@@ -17,7 +17,7 @@ import polars as pl
 import torch
 
 from nightshift import stages
-from nightshift.compute import use_threads
+from nightshift.compute import device, use_threads
 from nightshift.errors import BadInput
 from nightshift.night import Night
 from nightshift.recipes import weigh
@@ -198,6 +198,7 @@ def _train(
             finetune.negatives,
             _SEED,
             label=f"tune {named or 'control'}",
+            device=str(device(settings)),
         ),
     )
     return stored
