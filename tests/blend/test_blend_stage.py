@@ -11,7 +11,8 @@ from nightshift import contracts
 from nightshift.blend.stage import run as blend
 from nightshift.lake import Lake
 from nightshift.night import Night
-from nightshift.registry.retract import Rule, retract
+from nightshift.registry.retract import retract
+from nightshift.retractions import Rule
 from nightshift.stages import STAGES
 from shop_by_hand import (
     NIGHT,

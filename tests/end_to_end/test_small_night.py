@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +27,8 @@ from nightshift.nights import run_night
 from nightshift.registry import alias
 from nightshift.registry.champion import champion
 from nightshift.registry.log import verdicts
-from nightshift.registry.retract import Rule, retract
+from nightshift.registry.retract import retract
+from nightshift.retractions import Rule
 from nightshift.settings import Settings
 from nightshift.stages import STAGES, Ran, state_partition
 from nightshift.store.engine import begin
@@ -164,9 +164,6 @@ def plant(settings: Settings) -> None:
 def test_planted_events_leave_no_trace_before_the_morning(done: TwoNights, shops: Shops):
     settings = shops.fresh()
     plant(settings)
-    settings.home_path.mkdir(parents=True)
-    known = done.settings.home_path / "lake" / "embeddings"  # encoding texts takes longest
-    shutil.copytree(known, settings.home_path / "lake" / "embeddings")
     lake = Lake.of(settings)
 
     for name in nights.ORDER[: nights.ORDER.index("morning")]:

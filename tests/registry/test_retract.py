@@ -12,7 +12,8 @@ from nightshift import contracts
 from nightshift.errors import UsageError
 from nightshift.lake import Lake
 from nightshift.night import Night
-from nightshift.registry.retract import Rule, retract, rules
+from nightshift.registry.retract import retract
+from nightshift.retractions import Rule, rules
 from nightshift.settings import Settings
 from nightshift.stages import STAGES
 

@@ -15,7 +15,7 @@ import polars as pl
 from nightshift import contracts
 from nightshift.blend.placebos import PLACEBOS
 from nightshift.recipes import is_short, weigh
-from nightshift.registry.retract import without_retracted
+from nightshift.retractions import without_retracted
 from nightshift.snapshot import Snapshot
 from nightshift.stages import CHALLENGER, CONTROL, StageContext
 

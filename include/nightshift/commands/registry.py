@@ -96,7 +96,8 @@ def _rollback(arguments: argparse.Namespace) -> int:
 
 
 def _retract(arguments: argparse.Namespace) -> int:
-    from nightshift.registry.retract import Rule, retract
+    from nightshift.registry.retract import retract
+    from nightshift.retractions import Rule
 
     rule = Rule(
         strategy=arguments.strategy,

@@ -113,8 +113,7 @@ def train(
             extra = next(synthetic, None)
             hard = None
             if data.hard is not None:
-                picked = hard_rng.integers(0, data.hard.shape[1], _HARD_PER_STEP)
-                hard = data.hard[batch.users][:, picked]
+                hard = _draw_hard(data.hard[batch.users], hard_rng)
             negatives = negatives_rng.choice(data.negative_pool, plan.negatives)
             rows, parts = _codes(batch, extra, hard, negatives, device)
             delta = deltas.table[rows].requires_grad_()
@@ -140,6 +139,13 @@ def train(
         home.table.copy_(deltas.table)
     tenths = np.array_split(np.asarray(losses), min(10, len(losses)))
     return [round(float(part.mean()), 5) for part in tenths]
+
+
+def _draw_hard(table: npt.NDArray[np.int32], rng: np.random.Generator) -> npt.NDArray[np.int32]:
+    """Some of each row's own negatives; a row with fewer than the widest loses none to filling."""
+    own = np.maximum((table >= 0).sum(axis=1), 1)
+    place = rng.integers(0, 2**31, _HARD_PER_STEP)[None, :] % own[:, None]
+    return np.take_along_axis(table, place, axis=1)
 
 
 def _schedule(step: int, steps: int) -> float:

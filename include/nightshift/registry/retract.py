@@ -1,57 +1,20 @@
-"""Finding every accepted sample of a strategy, model, night or source item, and what it trained.
+"""Retracting every accepted sample of a strategy, model, night or source item.
 
-A retraction is an append-only object, `registry/retractions/000001.json`. It names the blends, arms
-and states that were trained on such samples; `mask` drops them from whatever is blended next.
+The record names the blends and states that were trained on such samples; the next blend leaves
+them out (`nightshift.retractions`).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import reduce
-from operator import and_
 from typing import Any
 
-import polars as pl
-
-from nightshift.errors import UsageError
 from nightshift.lake import CURRENT, MANIFEST, Lake
 from nightshift.manifest import Manifest
-from nightshift.night import Night
-from nightshift.settings import Settings
+from nightshift.retractions import FOLDER, Rule
 from nightshift.stages import CHALLENGER
-
-FOLDER = "registry/retractions"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What is retracted; what is given must all hold."""
-
-    strategy: str | None = None
-    model: str | None = None
-    night: str | None = None
-    item: str | None = None
-
-    def mask(self) -> pl.Expr:
-        """True for a sample (contracts.SAMPLES) that the rule retracts."""
-        parts = []
-        if self.strategy is not None:
-            parts.append(pl.col("strategy") == self.strategy)
-        if self.model is not None:
-            model = pl.col("lineage").str.json_path_match("$.model").fill_null("")
-            parts.append(model == self.model)
-        if self.night is not None:
-            parts.append(pl.col("night") == self.night)
-        if self.item is not None:
-            parts.append((pl.col("item_id") == self.item).fill_null(False))
-        if not parts:
-            raise UsageError(
-                "A retraction without any condition would take every sample.",
-                hint="give --strategy, --model, --of-night or --item",
-            )
-        return reduce(and_, parts)
 
 
 def retract(lake: Lake, rule: Rule, *, reason: str) -> dict[str, Any]:
@@ -77,30 +40,6 @@ def retract(lake: Lake, rule: Rule, *, reason: str) -> dict[str, Any]:
     while not lake.create(f"{FOLDER}/{number:06}.json", body):
         number += 1
     return record
-
-
-def rules(lake: Lake) -> list[Rule]:
-    """Every retraction so far."""
-    known = [field.name for field in fields(Rule)]
-    found = []
-    for name in lake.names(FOLDER):
-        data = lake.read_bytes(f"{FOLDER}/{name}")
-        if data is not None:
-            raw = json.loads(data)
-            found.append(Rule(**{name: raw[name] for name in known}))
-    return found
-
-
-def fingerprint(night: Night, settings: Settings) -> list[dict[str, Any]]:
-    """The rules as part of a blend's key: what is retracted makes blends stale."""
-    return [asdict(rule) for rule in rules(Lake.of(settings))]
-
-
-def without_retracted(lake: Lake, samples: pl.DataFrame) -> pl.DataFrame:
-    """The samples that no rule retracts."""
-    for rule in rules(lake):
-        samples = samples.filter(~rule.mask())
-    return samples
 
 
 def _matching(lake: Lake, blend: Manifest, rule: Rule) -> set[str]:

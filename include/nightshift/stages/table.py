@@ -85,7 +85,7 @@ STAGES: dict[str, Stage] = {
             module="nightshift.blend.stage",
             title="real rows and accepted samples: one training set per arm",
             sections=("blend", "generate.tail_events"),
-            fingerprint="nightshift.registry.retract:fingerprint",
+            fingerprint="nightshift.retractions:fingerprint",
             inputs=(_SNAPSHOT, Input("inspection"), Input("recipe")),
             more=inputs.parent_and_blend,
         ),
