@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from sqlalchemy import text
-from whole_nights import Shops
+from whole_nights import FIRST, Shops, keep_popular, settings_for
 
+from nightshift import stages
 from nightshift.settings import Settings
 from nightshift.store.engine import begin
 
 TEMPLATE = "tiny_shop"
-SALES = 14
-"""Products sold less often are left out."""
 
 
 @pytest.fixture(scope="session")
@@ -24,16 +23,23 @@ def tiny_template(server, _small_shop_template: str) -> str:
     return TEMPLATE
 
 
-def keep_popular(connection) -> None:
-    rare = "select item_id from nightshift.events group by item_id having count(*) < :sales"
-    for table in ("items", "events"):
-        statement = text(f"delete from nightshift.{table} where item_id in ({rare})")
-        connection.execute(statement, {"sales": SALES})
+@pytest.fixture(scope="session")
+def embeddings(server, tiny_template: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The vectors of the catalogue's texts: encoding them takes longest, once is enough."""
+    home = tmp_path_factory.mktemp("encoded")
+    name = server.fresh(tiny_template)
+    settings = settings_for(server.url(name), home)
+    for stage in ("collect", "embed"):
+        stages.run(stage, FIRST, settings)
+    server.run(f"drop database {name} with (force)")
+    return home / "lake" / "embeddings"
 
 
 @pytest.fixture(scope="module")
-def shops(server, tiny_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shops]:
-    made = Shops(server, tiny_template, tmp_path_factory)
+def shops(
+    server, tiny_template: str, embeddings: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shops]:
+    made = Shops(server, tiny_template, embeddings, tmp_path_factory)
     yield made
     for name in made.databases:
         server.run(f"drop database {name} with (force)")

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url, text
 
 from nightshift import stages
 from nightshift.lake import Lake
@@ -21,6 +21,8 @@ from nightshift.stages import STAGES
 
 FIRST, SECOND = Night.parse("2017-11-20"), Night.parse("2017-11-21")
 PSEUDONYM_KEY = "a key for tests"
+SALES = 14
+"""Products sold less often are left out."""
 LEARNERS = (
     "snapshot",
     "vectors",
@@ -74,16 +76,29 @@ def settings_for(url: str, home: Path, **changes: Any) -> Settings:
     return Settings.load(TINY).with_(store | changes)
 
 
+def keep_popular(connection: Connection) -> None:
+    """A catalogue that is encoded within seconds."""
+    rare = "select item_id from nightshift.events group by item_id having count(*) < :sales"
+    for table in ("items", "events"):
+        statement = text(f"delete from nightshift.{table} where item_id in ({rare})")
+        connection.execute(statement, {"sales": SALES})
+
+
 class Shops:
     """Makes shops: a database and a home each."""
 
-    def __init__(self, server, template: str, folder: pytest.TempPathFactory) -> None:
+    def __init__(
+        self, server, template: str, embeddings: Path, folder: pytest.TempPathFactory
+    ) -> None:
         self.server, self.template, self.folder = server, template, folder
+        self.embeddings = embeddings
         self.databases: list[str] = []
 
     def fresh(self) -> Settings:
-        """The small shop, and an empty home."""
-        return self._made(self.template, self._home())
+        """The small shop, and a lake that has nothing but the vectors of its texts."""
+        home = self._home()
+        shutil.copytree(self.embeddings, home / "lake" / "embeddings")
+        return self._made(self.template, home)
 
     def like(self, settings: Settings) -> Settings:
         """A copy of a shop as it stands, of its store and of its lake."""
