@@ -115,7 +115,7 @@ class Manifest:
             raw["files"] = tuple(FileEntry(**entry) for entry in raw["files"])
             raw["inputs"] = {name: InputRef(**ref) for name, ref in raw["inputs"].items()}
             manifest = cls(**raw)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise LakeError(
                 f"A manifest cannot be read: {error}.", hint="delete the folder and run the stage"
             ) from error
