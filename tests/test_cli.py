@@ -102,6 +102,9 @@ def test_stopping_it_by_hand_says_how_to_go_on(
         ["champion", "--as-of", "once"],
         ["status", "--from", "once"],
         ["night", "--shop", "amazon"],
+        ["night", "--shop", "complete-journey", "--cut", "1.5"],
+        ["night", "--shop", "complete-journey", "--seeds", "0"],
+        ["night", "--shop", "complete-journey", "--withhold", "1"],
         ["collect", "--night", "2017-11-20", "--set", "collect.unknown=1"],
     ],
 )

@@ -250,7 +250,7 @@ class FinetuneSettings(Section):
     """Steps and rates, the same for every arm."""
 
     model: ModelSettings = ModelSettings()
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="one state per seed and arm")
     first_steps: int = Field(1200, ge=1, description="optimiser steps of the first night")
     warm_steps: int = Field(60, ge=0, description="optimiser steps of every later night")
     refresh_passes: int = Field(4, ge=0, description="passes over the night's own events")
@@ -273,10 +273,14 @@ class TuneSettings(Section):
     )
     scopes: tuple[Literal["short", "all"], ...] = ("short", "all")
     betas: tuple[float, ...] = Field(
-        (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0), description="serve-time text blends tried"
+        (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0),
+        min_length=1,
+        description="serve-time text blends tried",
     )
     gammas: tuple[float, ...] = Field(
-        (0.0, 2.0, 4.0, 8.0, 16.0, 32.0), description="weights of the user's own items tried"
+        (0.0, 2.0, 4.0, 8.0, 16.0, 32.0),
+        min_length=1,
+        description="weights of the user's own items tried",
     )
     max_loss: float = Field(
         0.01, ge=0, description="a recipe may cost this share of overall and warm NDCG@10"

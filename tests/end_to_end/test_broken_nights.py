@@ -78,6 +78,24 @@ def test_a_killed_generation_goes_on_and_gives_the_same_samples(shops: Shops, tm
     assert after.keys() == chunks(other).keys()
 
 
+def test_without_any_sample_the_night_goes_on_and_says_so(shops: Shops):
+    """The language model is not there: every shard is lost, and nothing else."""
+    settings = shops.fresh().with_(
+        {"generate": {"strategies": ["llm_queries"], "engine": {"model": "/nowhere/model"}}}
+    )
+
+    run_night(FIRST, settings, told=lambda ran: None)
+
+    lake = Lake.of(settings)
+    samples = lake.get("samples", f"night={FIRST.key}").stats
+    assert samples["failed"] == ["llm_queries-000"]
+    assert "failed as a whole" in samples["skipped"]
+    assert lake.get("blend", f"night={FIRST.key}").stats["rows"] == {"control": 0, "challenger": 0}
+    assert lake.get("verdict", f"night={FIRST.key}").stats["decision"] == "control"
+    report = lake.get("report", f"night={FIRST.key}")
+    assert "failed as a whole" in lake.local_path(report.file("index.html")).read_text()
+
+
 def without_events_in(settings: Settings, night) -> None:
     with begin(settings) as connection:
         connection.execute(

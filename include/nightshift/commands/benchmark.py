@@ -24,6 +24,10 @@ _WITHHOLD_SALT = 1
 def run_benchmark(arguments: argparse.Namespace) -> int:
     """Load, run the night, print the figures as one line of JSON; `--json` keeps them."""
     options = _options(arguments)
+    if not 0 < arguments.cut < 1:
+        raise UsageError(
+            f"--cut {arguments.cut} is no quantile.", hint="between 0 and 1, such as --cut 0.9"
+        )
     started = time.monotonic()
     kept = arguments.scratch is not None
     home = arguments.scratch or Path(tempfile.mkdtemp(prefix="nightshift-"))
