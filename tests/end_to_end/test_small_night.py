@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +20,7 @@ from whole_nights import (
     Shops,
     datasets,
     digests,
+    environment,
     files_with,
 )
 
@@ -33,6 +37,7 @@ from nightshift.settings import Settings
 from nightshift.stages import STAGES, Ran, state_partition
 from nightshift.store.engine import begin
 
+HEAVY = ("torch", "transformers", "ctranslate2", "pandas", "great_expectations", "scipy")
 PLANTED_USER, PLANTED_ITEM, PLANTED_TITLE = "planted-user-7", "planted-item-7", "Zyxwv lantern"
 
 
@@ -119,6 +124,29 @@ def test_nothing_is_done_twice(done: TwoNights):
     after = {path: path.stat().st_mtime_ns for path in done.settings.home_path.rglob("*.parquet")}
     assert after == files
     assert list(done.lake.scratch.iterdir()) == []
+
+
+def test_a_night_that_is_done_imports_nothing_heavy(done: TwoNights, tmp_path: Path):
+    code = (
+        "import sys\n"
+        "from nightshift.cli import main\n"
+        f"assert main(['night', '--start', '{SECOND.key}']) == 0\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment(done.settings, tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    *said, report, heavy = ended.stdout.splitlines()
+    assert len([line for line in said if line.endswith("done already")]) > len(STAGES)
+    assert Path(report.removeprefix("report: ")).is_file()
+    assert heavy == "[]"
 
 
 def test_a_second_empty_lake_gets_the_same_digests(done: TwoNights, tmp_path: Path):
