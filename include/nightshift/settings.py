@@ -267,7 +267,7 @@ class TuneSettings(Section):
     every_days: int = Field(7, ge=1)
     inner_cut: float = Field(8 / 9, gt=0, lt=1, description="quantile of event times before start")
     withhold: float = Field(0.1, ge=0, lt=1)
-    steps: int = Field(800, ge=1)
+    steps: int = Field(1200, ge=1, description="as many as first_steps, or it misjudges")
     weights: tuple[float, ...] = Field(
         (0.003, 0.01), description="weights of text neighbours tried, beside zero"
     )

@@ -120,11 +120,15 @@ def train(
             # Drawn for the whole catalogue: the same items lose their id in every arm.
             shown = id_rng.random(len(features), dtype=np.float32) >= model.settings.id_dropout
             keep = torch.from_numpy(shown).to(device)[rows, None]
-            items = model.items(features[rows], delta * keep)
+            ids = delta * keep
+            items = model.items(features[rows], ids)
             torch.manual_seed(plan.seed * 1_000_003 + step)
             loss = real_loss = _loss(model, items, batch, parts[0], parts[2], parts[3])
             if extra is not None:
-                loss = loss + _loss(model, items, extra, parts[1], None, parts[3])
+                # An id is earned by real events: samples teach what texts mean, not single items.
+                # (Adam would also undo their weight on rows that nothing else touches.)
+                taught = model.items(features[rows], ids.detach())
+                loss = loss + _loss(model, taught, extra, parts[1], None, parts[3])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
