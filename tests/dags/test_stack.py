@@ -1,4 +1,4 @@
-"""`make up`, a night triggered through the REST API like the form does, `make down`."""
+"""`make up`; nights triggered like the form does, and backfilled; `make down`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ import pytest
 from small_night import small_night
 
 from nightshift.lake import Lake
+from nightshift.night import nights_between, parse_time
+from nightshift.nights import run_night
+from nightshift.registry.alias import live
 from nightshift.settings import Settings
+from nightshift.stages import state_partition
 from nightshift_airflow.local.place import USER, Place
 from nightshift_airflow.local.stack import running
 
@@ -145,3 +149,39 @@ def test_up_runs_a_night_from_the_form_and_down_leaves_nothing(up: tuple[Setting
     command("down")
     assert [one for one in family if one.is_running()] == []
     assert of_this_home(settings.home_path) == []
+
+
+def test_a_backfill_of_two_nights_at_once_gives_the_states_of_nights_in_a_row(
+    up: tuple[Settings, str], tmp_path: Path
+) -> None:
+    settings, _ = up
+    api = Api(Place.of(settings))
+    api.call("PATCH", "/api/v2/dags/nightly", {"is_paused": False})
+    conf = json.dumps({"first_night": "2017-11-20"})
+    asked = ["backfill", "create", "--dag-id", "nightly", "--dag-run-conf", conf]
+    dates = ["--from-date", "2017-11-20", "--to-date", "2017-11-22", "--max-active-runs", "2"]
+    subprocess.run(
+        [sys.executable, "-m", "nightshift_airflow", "airflow", *asked, *dates], check=True
+    )
+    deadline = time.monotonic() + NIGHT_SECONDS
+    while time.monotonic() < deadline:
+        runs = api.call("GET", "/api/v2/dags/nightly/dagRuns?run_type=backfill")["dag_runs"]
+        states = [run["state"] for run in runs]
+        if len(states) == 3 and not {"queued", "running"} & set(states):
+            break
+        time.sleep(1)
+    assert states == ["success"] * 3
+
+    nights = nights_between(parse_time("2017-11-20"), parse_time("2017-11-22"))
+    row = settings.with_(
+        {"lake": {"root": (tmp_path / "lake").as_uri()}, "night": {"first": nights[0].start}}
+    )
+    for night in nights:
+        run_night(night, row, told=lambda ran: None)
+    backfilled, in_a_row = Lake.of(settings), Lake.of(row)
+    for night in nights:
+        partition = state_partition(night.end)
+        assert backfilled.get("state", partition).digest == in_a_row.get("state", partition).digest
+    alias = live(backfilled)
+    assert alias is not None
+    assert alias.night == nights[-1].key
