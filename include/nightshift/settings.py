@@ -269,7 +269,7 @@ class TuneSettings(Section):
     withhold: float = Field(0.1, ge=0, lt=1)
     steps: int = Field(1200, ge=1, description="as many as first_steps, or it misjudges")
     weights: tuple[float, ...] = Field(
-        (0.003, 0.01), description="weights of text neighbours tried, beside zero"
+        (0.01, 0.03), description="weights of text neighbours tried, beside zero"
     )
     scopes: tuple[Literal["short", "all"], ...] = ("short", "all")
     betas: tuple[float, ...] = Field(
