@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "_manifest.json"
 CURRENT = "_current.json"
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _CONFLICTS, _CONFLICT_SECONDS = 50, 0.1
 _S3_DEFAULTS: dict[str, Any] = {
     # Another process writes what we wait for: a remembered listing would hide it from us.
@@ -65,7 +65,7 @@ def lake_errors(action: str, root: str) -> Iterator[None]:
             lake=root,
         ) from error
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in NO_SPACE:
             raise DiskFull(
                 f"No space left while {action}.",
                 hint="free space where the lake lies (`nightshift doctor` shows it) and run again",

@@ -22,7 +22,7 @@ from nightshift.errors import (
     StageFailed,
     UsageError,
 )
-from nightshift.lake import _FULL, Lake
+from nightshift.lake import NO_SPACE, Lake
 from nightshift.lease import held
 from nightshift.manifest import Manifest, content_digest, digest_of
 from nightshift.night import Night
@@ -92,7 +92,7 @@ def run(
         raise error.at(stage=name, night=night.key, **parts) from error.__cause__
     except Exception as error:
         place = {"stage": name, "night": night.key, **parts}
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise DiskFull(
                 "No space left on the disk.",
                 hint="free space (`nightshift doctor` shows where) and run the stage again",
