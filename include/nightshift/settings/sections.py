@@ -1,42 +1,18 @@
-"""One settings tree for every stage, on one machine and past it.
+"""The sections of the settings: one frozen branch for every stage and every place.
 
-Read in this order, later wins: the defaults below, `nightshift.toml` in the working directory
-(or the file named by `NIGHTSHIFT_CONFIG`), environment variables such as
-`NIGHTSHIFT_STORE__URL`, then what a command line or a DAG's form passes. Nothing else in the
-library reads the environment. A stage is keyed by the sections it names, so a change of
-`report` never makes `finetune` run again.
+A field's default is the product's default; its description is what `nightshift settings` prints.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import re
-import tomllib
 from collections.abc import Callable
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
-from pydantic_settings import (
-    SettingsError as SourceError,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from nightshift.errors import SettingsError
-
-PREFIX = "NIGHTSHIFT_"
-CONFIG_VARIABLE = "NIGHTSHIFT_CONFIG"
-_NOT_OURS = ("NIGHTSHIFT_AIRFLOW__",)
-"""What runs the stages has settings of its own, which no stage may know."""
 _SECRET = re.compile(r"key|secret|token|passw|credential|sas", re.IGNORECASE)
 
 
@@ -306,127 +282,3 @@ class ScoreSettings(Section):
     top_n: int = Field(20, ge=1)
     active_days: int = Field(90, ge=1, description="users with an event this recently are scored")
     block: int = Field(512, ge=1, description="users per matrix product")
-
-
-class Settings(BaseSettings):
-    """The whole tree. Frozen; `with_` gives a changed copy."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
-    )
-
-    home: Path = Field(Path(".nightshift"), description="embedded server, default lake, caches")
-    store: StoreSettings = StoreSettings()
-    lake: LakeSettings = LakeSettings()
-    compute: ComputeSettings = ComputeSettings()
-    shop: ShopSettings = ShopSettings()
-    night: NightSettings = NightSettings()
-    collect: CollectSettings = CollectSettings()
-    text: TextSettings = TextSettings()
-    generate: GenerateSettings = GenerateSettings()
-    inspection: InspectionSettings = InspectionSettings()
-    blend: BlendSettings = BlendSettings()
-    finetune: FinetuneSettings = FinetuneSettings()
-    tune: TuneSettings = TuneSettings()
-    evaluate: EvaluateSettings = EvaluateSettings()
-    score: ScoreSettings = ScoreSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Init, then environment, then the TOML file."""
-        toml = Path(os.environ.get(CONFIG_VARIABLE, "nightshift.toml"))
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml))
-
-    @classmethod
-    def load(cls, overrides: dict[str, Any] | None = None) -> Self:
-        """The settings of this process, with `overrides` (a nested dict) on top.
-
-        Raises:
-            SettingsError: an unknown key or a value out of range, with its path; a file or a
-                variable that cannot be read.
-        """
-        hint = "see `nightshift settings` for every key with its meaning"
-        _check_sources(set(cls.model_fields), hint)
-        try:
-            return cls(**(overrides or {}))
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
-            )
-            raise SettingsError(f"Settings are wrong: {problems}.", hint=hint) from None
-        except SourceError as error:  # a list or a table in a variable is written as JSON
-            raise SettingsError(f"Settings are wrong: {error}.", hint=hint) from None
-
-    @classmethod
-    def shipped(cls, overrides: dict[str, Any] | None = None) -> Self:
-        """The defaults with `overrides`, whatever the files and variables of this machine say."""
-        return cls.load(_merge(cls.model_construct().model_dump(), overrides or {}))
-
-    def with_(self, changes: dict[str, Any]) -> Self:
-        """A copy with nested `changes` applied and validated."""
-        return self.load(_merge(self.model_dump(), changes))
-
-    @cached_property
-    def home_path(self) -> Path:
-        """`home`, absolute."""
-        return self.home.expanduser().resolve()
-
-    @cached_property
-    def lake_root(self) -> str:
-        """The lake's root URI."""
-        return self.lake.root or (self.home_path / "lake").as_uri()
-
-    def digest_of(self, *sections: str) -> str:
-        """SHA-256 of the named sections (dotted paths allowed), for a stage's key."""
-        picked = {path: _pick(self, path) for path in sections}
-        text = json.dumps(picked, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _check_sources(sections: set[str], hint: str) -> None:
-    """What pydantic-settings would overlook: the file that is not there, a misspelt section."""
-    named = os.environ.get(CONFIG_VARIABLE)
-    if named is not None and not Path(named).exists():
-        raise SettingsError(
-            f"{CONFIG_VARIABLE} names {named}, which does not exist.", hint="correct or unset it"
-        )
-    toml = Path(named or "nightshift.toml")
-    if toml.is_file():
-        try:
-            tomllib.loads(toml.read_text())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise SettingsError(
-                f"{toml} cannot be read: {error}.", hint="it is a TOML file", file=str(toml)
-            ) from None
-    for variable in os.environ:
-        section, nested, _ = variable.upper().removeprefix(PREFIX).partition("__")
-        ours = variable.upper().startswith(PREFIX) and not variable.upper().startswith(_NOT_OURS)
-        if ours and nested and section.lower() not in sections:
-            raise SettingsError(
-                f"The variable {variable} names no section of the settings.", hint=hint
-            )
-
-
-def _pick(tree: BaseModel, path: str) -> Any:
-    value: Any = tree
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for name, value in changes.items():
-        old = merged.get(name)
-        if isinstance(value, dict) and isinstance(old, dict):
-            merged[name] = _merge(old, value)
-        else:
-            merged[name] = value
-    return merged
