@@ -26,7 +26,6 @@ from shop_by_hand import (
     write_snapshot,
 )
 
-SHORT = '{"short":1.0}'
 ALL = {"strategies": {"text_neighbours": {"weight": 0.3, "scope": "all"}}}
 ITEMS = ["busy", "cold", "tail"]
 PAST = {f"u{n}": ["busy", "tail"] if n < 5 else ["busy"] for n in range(8)}  # 8, 0, 5 events
@@ -80,7 +79,7 @@ def ids(frame):
 
 def test_the_challenger_gets_what_the_recipe_weighs_and_the_control_nothing(kitchen):
     accepted = samples(
-        {"sample_id": "b", "item_id": "cold", "scores": SHORT},
+        {"sample_id": "b", "item_id": "cold"},
         {"sample_id": "a", "item_id": "busy"},
         {"sample_id": "c", "item_id": "busy", "strategy": "llm_queries"},
     )
@@ -95,13 +94,11 @@ def test_the_challenger_gets_what_the_recipe_weighs_and_the_control_nothing(kitc
     assert manifest.stats["unused"] == 1
 
 
-def test_scope_short_leaves_out_the_items_that_have_enough(kitchen):
-    accepted = samples(
-        {"sample_id": "a", "item_id": "busy", "scores": '{"short":0.0}'},
-        {"sample_id": "b", "item_id": "cold", "scores": SHORT},
-    )
-    short = {"strategies": {"text_neighbours": {"weight": 0.1, "scope": "short"}}}
-    assert ids(kitchen.challenger(accepted, recipe=short)) == ["b"]
+def test_a_scope_leaves_out_the_items_that_have_enough(kitchen):
+    accepted = samples(*({"sample_id": item, "item_id": item} for item in ITEMS))
+    for scope, kept in (("cold", ["cold"]), ("short", ["cold", "tail"])):
+        recipe = {"strategies": {"text_neighbours": {"weight": 0.1, "scope": scope}}}
+        assert ids(kitchen.challenger(accepted, recipe=recipe)) == kept
 
 
 def test_with_weight_zero_both_arms_are_empty(kitchen):
@@ -114,11 +111,13 @@ def test_with_weight_zero_both_arms_are_empty(kitchen):
 def test_what_was_carried_is_weighed_anew_by_tonights_recipe(kitchen):
     old = {"item_id": "cold", "weight": 0.9, "night": day(-1).key}
     carried = samples(
-        old | {"sample_id": "old"}, old | {"sample_id": "off", "strategy": "negatives"}
+        old | {"sample_id": "old"},
+        old | {"sample_id": "old and light", "scores": '{"weight":0.5}'},
+        old | {"sample_id": "off", "strategy": "negatives"},
     )
     found = kitchen.challenger(samples({"sample_id": "new", "item_id": "cold"}), carried=carried)
-    assert ids(found) == ["new", "old"]
-    assert found["weight"].to_list() == pytest.approx([0.3, 0.3])
+    assert ids(found) == ["new", "old", "old and light"]
+    assert found["weight"].to_list() == pytest.approx([0.3, 0.3, 0.15])
 
 
 def test_a_sample_lives_for_its_time_and_not_a_night_longer(tmp_path):
@@ -145,17 +144,18 @@ def test_nights_of_any_length_have_an_age(tmp_path):
     assert ids(kitchen.challenger(samples(), carried=carried)) == ["0"]
 
 
-def test_a_sample_expires_when_its_item_is_no_longer_short_of_events(kitchen):
-    made = {"scores": SHORT, "night": day(-1).key}
+def test_a_sample_expires_when_its_item_leaves_the_scope_or_the_shop(kitchen):
+    made = {"night": day(-1).key}
     carried = samples(
         made | {"sample_id": "busy now", "item_id": "busy"},
         made | {"sample_id": "still tail", "item_id": "tail"},
         made | {"sample_id": "still cold", "item_id": "cold"},
-        made | {"sample_id": "made for all", "item_id": "busy", "scores": '{"short":0.0}'},
         made | {"sample_id": "gone", "item_id": "no longer sold"},
     )
-    found = kitchen.challenger(samples(), carried=carried)
-    assert ids(found) == ["made for all", "still cold", "still tail"]
+    kept = {"all": ["busy now", "still cold", "still tail"], "short": ["still cold", "still tail"]}
+    for scope, expected in kept.items():
+        recipe = {"strategies": {"text_neighbours": {"weight": 0.3, "scope": scope}}}
+        assert ids(kitchen.challenger(samples(), carried=carried, recipe=recipe)) == expected
 
 
 def test_the_same_sample_made_again_tonight_counts_once_and_is_young_again(tmp_path):

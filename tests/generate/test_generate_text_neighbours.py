@@ -26,9 +26,6 @@ def of(sources: Sources, samples: pl.DataFrame) -> pl.DataFrame:
             similarity=pl.col("scores").map_elements(
                 lambda text: json.loads(text)["similarity"], return_dtype=pl.Float64
             ),
-            short=pl.col("scores").map_elements(
-                lambda text: json.loads(text)["short"], return_dtype=pl.Float64
-            ),
         )
         .join(items.rename({"item": "target_code"}), on="item_id", maintain_order="left")
         .join(
@@ -58,7 +55,7 @@ def test_sources_are_the_nearest_other_texts(sources: Sources, samples: pl.DataF
     assert (closer - itself < own.neighbours).all()
 
 
-def test_a_context_is_the_history_up_to_the_neighbour(
+def test_a_context_is_the_history_in_front_of_the_neighbour(
     sources: Sources, samples: pl.DataFrame
 ) -> None:
     histories, ids = sources.snapshot.histories, sources.snapshot.items["item_id"]
@@ -68,8 +65,8 @@ def test_a_context_is_the_history_up_to_the_neighbour(
     for user, source, context in rows.select("user", "source", "context_items").iter_rows():
         history = ids.gather(histories.of(user)).to_list()
         latest = max(i for i, item in enumerate(history) if item == source)
-        assert context[-1] == source
-        assert context == history[: latest + 1][-longest:]
+        assert latest > 0  # a history's first item has nothing in front of it
+        assert context == history[:latest][-longest:]
 
 
 def test_nobody_is_given_what_they_had(sources: Sources, samples: pl.DataFrame) -> None:
@@ -82,14 +79,19 @@ def test_nobody_is_given_what_they_had(sources: Sources, samples: pl.DataFrame) 
     assert len(given) == len(set(given))
 
 
-def test_short_items_are_marked_and_withheld_ones_reached(
+def test_a_sample_weighs_the_more_the_nearer_its_neighbour_is(
     sources: Sources, samples: pl.DataFrame
 ) -> None:
+    rows = of(sources, samples)
+    assert (rows["weight"] - rows["similarity"] ** 4).abs().max() < 1e-3
+    own = samples.select(pl.col("scores").str.json_path_match("$.weight").cast(pl.Float64))
+    assert (own["scores"] - samples["weight"]).abs().max() < 1e-6
+
+
+def test_withheld_items_are_reached(sources: Sources, samples: pl.DataFrame) -> None:
     rows = of(sources, samples).join(
-        sources.snapshot.items.select("item_id", "events", "withheld"), on="item_id"
+        sources.snapshot.items.select("item_id", "withheld"), on="item_id"
     )
-    tail = sources.settings.generate.tail_events
-    assert ((rows["events"] <= tail) == (rows["short"] == 1)).all()
     reached = rows.filter("withheld")["item_id"].n_unique()
     assert reached > 0.8 * sources.snapshot.withheld.sum()
     assert rows["label"].unique().to_list() == [1.0]

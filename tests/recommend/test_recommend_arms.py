@@ -86,7 +86,6 @@ def test_what_the_user_has_bought_since_is_no_negative(snapshot):
 
 def test_without_samples_there_is_nothing_beside_the_real_rows(snapshot):
     found = training_set(snapshot, samples(), max_length=4)
-    assert found.samples is None
     assert found.hard is None
     assert len(found.windows) == 3
 

@@ -36,6 +36,7 @@ def lake(settings):
 def stored():
     made, _ = fresh(ITEMS)
     made.steps = 34
+    made.sample_deltas[[0, 9]] = torch.tensor([[0.5], [-0.25]])
     return with_deltas(made, rows=[1, 4, 5, 9])
 
 
@@ -68,6 +69,7 @@ def test_a_model_comes_back_as_it_was(lake, settings, stored, prefix):
     manifest = saved(lake, settings, stored, prefix)
     found = checkpoint.load(lake, manifest, stored.item_ids, prefix=prefix)
     assert_same_weights(stored, found)
+    assert torch.equal(stored.sample_deltas, found.sample_deltas)
     assert found.steps == 34
     assert found.model.settings == stored.model.settings
     assert not found.model.training
@@ -160,7 +162,7 @@ def test_a_config_that_does_not_fit_the_weights_is_rejected(lake, settings, stor
         lambda t: t | {"deltas": t["deltas"][1:]},
         lambda t: t | {"deltas": t["deltas"][:, :8]},
         lambda t: t | {"whitening.mean": t["whitening.mean"][:8]},
-        lambda t: t | {"item_ids": t["item_ids"][1:3]},
+        lambda t: t | {"deltas.item_ids": t["deltas.item_ids"][1:3]},
     ],
     ids=["deltas", "mean", "text", "fewer deltas", "narrow deltas", "short mean", "fewer ids"],
 )

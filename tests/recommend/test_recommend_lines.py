@@ -52,7 +52,8 @@ def test_a_first_night_is_the_same_in_another_lake_and_other_with_samples(shop, 
     here, there = (s.finetune(s.before(past, arms=arms)) for s in (shop, other))
     assert [m.digest for m in here.values()] == [m.digest for m in there.values()]
     control, challenger = (shop.model(manifest) for manifest in here.values())
-    assert not torch.equal(control.deltas, challenger.deltas)
+    assert_same_weights(control, challenger)  # samples place items beside it
+    assert not torch.equal(control.sample_deltas, challenger.sample_deltas)
 
 
 def test_losses_and_steps_are_in_the_books(shop, past):

@@ -19,7 +19,7 @@ from small_models import (
 from nightshift.recommend import train as training
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.train import IdDeltas, Plan, TrainingSet, train
-from nightshift.recommend.windows import SampleRows, Windows
+from nightshift.recommend.windows import Windows
 from shop_by_hand import histories
 
 ITEMS = 30
@@ -28,16 +28,6 @@ ITEMS = 30
 @pytest.fixture(scope="module")
 def paths():
     return walks(ITEMS, users=60, length=8)
-
-
-def sample_rows(contexts, targets, weight=1.0):
-    lengths = np.array([len(context) for context in contexts])
-    table = np.full((len(contexts), max(lengths.max(), 1)), -1, dtype=np.int32)
-    for row, context in enumerate(contexts):
-        table[row, : len(context)] = context
-    return SampleRows(
-        table, lengths, np.array(targets, np.int32), np.full(len(targets), weight, np.float32)
-    )
 
 
 def first_choice(stored, vectors, items):
@@ -81,72 +71,14 @@ def test_training_does_not_read_the_global_dice(paths):
     assert_same_weights(*made)
 
 
-def test_no_samples_are_bitwise_the_control(paths):
-    none = SampleRows(
-        np.zeros((0, 1), np.int32),
-        np.zeros(0, np.int64),
-        np.zeros(0, np.int32),
-        np.zeros(0, np.float32),
-    )
-    made = []
-    for samples in (None, none):
-        stored, vectors = fresh(ITEMS)
-        trained(stored, vectors, training_set(paths[0], samples=samples), steps=6)
-        made.append(stored)
-    assert_same_weights(*made)
-
-
-def test_arms_see_the_same_real_batches_negatives_and_dropout():
-    """Samples of weight zero, and hard negatives that nobody has, leave the real losses alone."""
-    walked, _ = walks(20, users=40, length=7)  # of 30 items: 20 to 29 are in samples only
-    rng = np.random.default_rng(0)
-    contexts = [rng.integers(20, 30, 3).tolist() for _ in range(50)]
-    arms = {
-        "control": {},
-        "challenger": {"samples": sample_rows(contexts, rng.integers(20, 30, 50), weight=0.0)},
-        "negatives": {"hard": np.full((40, 7), -1, dtype=np.int32)},
-    }
-    losses = {}
-    for name, extra in arms.items():
-        stored, vectors = fresh(ITEMS)
-        losses[name] = trained(stored, vectors, training_set(walked, **extra), steps=20)
-    assert losses["challenger"] == pytest.approx(losses["control"], rel=1e-3)
-    assert losses["negatives"] == pytest.approx(losses["control"], rel=1e-3)
-
-
-def test_samples_teach_what_the_real_rows_do_not(paths):
+def test_arms_see_the_same_batches_negatives_and_dropout():
+    """Hard negatives that nobody has leave the losses alone."""
     walked, _ = walks(20, users=40, length=7)
-    contexts = [[i] for i in range(10)]
-    taught = sample_rows(contexts, [20 + i for i in range(10)], weight=3.0)
-    ranks = {}
-    for name, samples in (("control", None), ("challenger", taught)):
+    losses = {}
+    for name, hard in (("control", None), ("negatives", np.full((40, 7), -1, dtype=np.int32))):
         stored, vectors = fresh(ITEMS)
-        trained(stored, vectors, training_set(walked, samples=samples), steps=80)
-        scores = ModelRanker(stored, vectors, beta=0.0).scores(histories(contexts))
-        own = scores[np.arange(10), 20 + np.arange(10)]
-        ranks[name] = (scores > own[:, None]).sum(axis=1).mean()
-    assert ranks["challenger"] < 3 < ranks["control"]
-
-
-def test_a_samples_loss_counts_by_its_weight_and_moves_no_id(monkeypatch):
-    """With weight w throughout, samples add w times their mean loss, through the texts alone."""
-    shared, ids = [], []
-    monkeypatch.setattr("nightshift.recommend.train._MAX_NORM", 1e9)
-    walked, _ = walks(20, users=16, length=5)
-    for weight in (0.0, 1.0, 0.25):
-        stored, vectors = fresh(ITEMS, dropout=0.0, id_dropout=0.0)
-
-        def look(self, rows, gradient, rate, model=stored.model):
-            shared.append(model.text.weight.grad.clone())
-            ids.append(gradient[rows >= 20].clone())
-
-        monkeypatch.setattr(IdDeltas, "move", look)
-        extra = sample_rows([[20, 21], [22]], [23, 24], weight=weight)
-        trained(stored, vectors, training_set(walked, samples=extra), steps=1)
-    none, full, quarter = shared
-    assert (full - none).abs().max() > 1e-4
-    torch.testing.assert_close(quarter - none, 0.25 * (full - none), rtol=1e-3, atol=1e-6)
-    assert all(gradient.abs().max() == 0 for gradient in ids)  # nobody has ever touched these
+        losses[name] = trained(stored, vectors, training_set(walked, hard=hard), steps=20)
+    assert losses["negatives"] == pytest.approx(losses["control"], rel=1e-3)
 
 
 def test_the_loss_is_sampled_softmax_with_the_target_never_its_own_negative():

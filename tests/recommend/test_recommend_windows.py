@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -136,5 +135,3 @@ def test_a_samples_target_is_predicted_from_the_whole_context():
     short = rows.batch(np.array([2, 1]))
     assert short.inputs.tolist() == [[-1], [4]]
     assert short.targets.tolist() == [[9, -1], [-1, 8]]
-    assert short.weights is not None
-    assert short.weights.tolist() == pytest.approx([0.3, 0.2])

@@ -14,7 +14,7 @@ import polars as pl
 
 from nightshift import contracts
 from nightshift.blend.placebos import PLACEBOS
-from nightshift.recipes import is_short, weigh
+from nightshift.recipes import own_weight, weigh
 from nightshift.retractions import without_retracted
 from nightshift.snapshot import Snapshot
 from nightshift.stages import CHALLENGER, CONTROL, StageContext
@@ -31,14 +31,16 @@ def run(ctx: StageContext) -> dict[str, Any]:
         carried = ctx.lake.read(ctx.inputs["previous"], f"{CHALLENGER}.parquet")
     else:
         carried = accepted.clear()
-    tonight = weigh(accepted, recipe)
+    tail = ctx.settings.generate.tail_events
+    tonight = weigh(accepted, recipe, snapshot.items, tail_events=tail)
     # What is carried was made on an earlier night: its weight is set anew by tonight's recipe.
+    own = carried.with_columns(weight=own_weight().cast(carried.schema["weight"]))
+    ttl = timedelta(days=ctx.settings.blend.ttl_days)
     alive = unexpired(
-        weigh(carried.with_columns(weight=pl.lit(1.0)), recipe),
+        weigh(own, recipe, snapshot.items, tail_events=tail),
         snapshot,
         start=ctx.night.start,
-        ttl=timedelta(days=ctx.settings.blend.ttl_days),
-        tail_events=ctx.settings.generate.tail_events,
+        ttl=ttl,
     )
     challenger = pl.concat([tonight, alive]).unique("sample_id", keep="first", maintain_order=True)
     challenger = challenger.sort("sample_id")
@@ -63,22 +65,13 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def unexpired(
-    samples: pl.DataFrame,
-    snapshot: Snapshot,
-    *,
-    start: datetime,
-    ttl: timedelta,
-    tail_events: int,
+    samples: pl.DataFrame, snapshot: Snapshot, *, start: datetime, ttl: timedelta
 ) -> pl.DataFrame:
-    """Samples younger than `ttl` whose item is still in the slice they were made for."""
-    events = snapshot.items.select("item_id", now="events")
+    """Samples younger than `ttl` whose item is still in the catalogue."""
     made = pl.coalesce(
         pl.col("night").str.head(10).str.to_date("%Y-%m-%d", strict=False),
         pl.col("night").str.head(8).str.to_date("%Y%m%d", strict=False),
     )
-    return (
-        samples.join(events, on="item_id", how="inner", maintain_order="left")
-        .filter(made > (start - ttl).date())
-        .filter(~is_short() | (pl.col("now") <= tail_events))
-        .drop("now")
+    return samples.filter(made > (start - ttl).date()).join(
+        snapshot.items, on="item_id", how="semi", maintain_order="left"
     )

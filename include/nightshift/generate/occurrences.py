@@ -26,14 +26,19 @@ def latest_occurrences(
     texts: npt.NDArray[np.int32],
     users: npt.NDArray[np.int64],
     times: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.int64],
     *,
     n_texts: int,
 ) -> Occurrences:
-    """The latest occurrence of each (text, user) among events sorted by user and time."""
+    """The latest occurrence of each (text, user) among events sorted by user and time.
+
+    Args:
+        positions: where each event lies in the histories.
+    """
     order = np.lexsort((-np.arange(len(texts)), users, texts))
     last = order[first_of_groups(texts[order], users[order])]
     order = last[np.lexsort((users[last], -times[last], texts[last]))]
     kept = order[rank_in_groups(texts[order]) < _MOST]
     indptr = np.zeros(n_texts + 1, dtype=np.int64)
     np.cumsum(np.bincount(texts[kept], minlength=n_texts), out=indptr[1:])
-    return Occurrences(indptr, users[kept], kept)
+    return Occurrences(indptr, users[kept], positions[kept])

@@ -12,12 +12,11 @@ from nightshift.snapshot import Histories, Snapshot
 
 
 def training_set(snapshot: Snapshot, samples: pl.DataFrame, *, max_length: int) -> TrainingSet:
-    """All real rows, and the arm's samples beside them."""
+    """All real rows, and the arm's hard negatives."""
     histories = snapshot.histories
     return TrainingSet(
         windows=Windows.cover(histories, max_length),
         negative_pool=known_items(histories),
-        samples=sample_rows(snapshot, samples, max_length=max_length),
         hard=hard_negatives(snapshot, samples),
     )
 
@@ -54,7 +53,7 @@ def sample_rows(snapshot: Snapshot, samples: pl.DataFrame, *, max_length: int) -
         contexts,
         lengths.astype(np.int64),
         rows["item"].to_numpy(),
-        rows["weight"].cast(pl.Float32).to_numpy(),
+        rows["weight"].cast(pl.Float32).to_numpy(writable=True),
     )
 
 

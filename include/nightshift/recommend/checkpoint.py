@@ -1,13 +1,13 @@
 """A model as files: weights in safetensors, the rest in JSON.
 
-The id deltas are kept only for items that have been trained on, with their item ids beside them,
-so a state fits a catalogue that has grown, shrunk or been re-ordered since.
+Deltas are kept only for the items that have one, with their item ids beside them, so a state fits
+a catalogue that has grown, shrunk or been re-ordered since.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from nightshift.settings import ModelSettings
 from nightshift.writer import DatasetWriter
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -36,6 +36,11 @@ class Checkpoint:
     item_ids: list[str]
     steps: int
     """Optimiser steps behind it, all nights together."""
+    sample_deltas: torch.Tensor = field(init=False)  # [items, D]
+    """What samples add to an item's vector where it is ranked (see `sample_deltas`)."""
+
+    def __post_init__(self) -> None:
+        self.sample_deltas = torch.zeros_like(self.deltas)
 
     def features(self, vectors: Floats) -> Floats:
         """Text features of the catalogue: [items, P].
@@ -64,15 +69,16 @@ def fresh(
 
 def save(checkpoint: Checkpoint, writer: DatasetWriter, prefix: str = "", **extra: Any) -> None:
     """Write `model.safetensors` and `config.json` under `prefix`."""
-    trained = np.flatnonzero(checkpoint.deltas.abs().sum(dim=1).numpy() > 0)
-    ids = _pack([checkpoint.item_ids[i] for i in trained])
     tensors: dict[str, npt.NDArray[Any]] = {
         f"model.{name}": value.detach().cpu().numpy()
         for name, value in checkpoint.model.state_dict().items()
     }
+    for name, table in _tables(checkpoint).items():
+        some = np.flatnonzero(table.abs().sum(dim=1).numpy() > 0)
+        ids = _pack([checkpoint.item_ids[i] for i in some])
+        tensors[name] = table.detach().cpu().numpy()[some]
+        tensors[f"{name}.item_ids"] = np.frombuffer(ids, dtype=np.uint8)
     tensors |= {
-        "deltas": checkpoint.deltas.detach().cpu().numpy()[trained],
-        "item_ids": np.frombuffer(ids, dtype=np.uint8),
         "whitening.mean": checkpoint.whitening.mean,
         "whitening.matrix": checkpoint.whitening.matrix,
     }
@@ -151,17 +157,24 @@ def _assemble(
             if name.startswith("model.")
         }
     )
-    trained = tensors["deltas"]
-    known = _unpack(tensors["item_ids"].tobytes()) if len(trained) else []
-    if trained.shape != (len(known), settings.dim):
-        raise ValueError(f"{len(known)} item ids, id deltas of shape {trained.shape}")
     deltas = torch.zeros(len(item_ids), settings.dim)
+    stored = Checkpoint(model.eval(), deltas, whitening, item_ids, int(config["steps"]))
     row_of = {item: row for row, item in enumerate(item_ids)}
-    pairs = [(row_of[item], i) for i, item in enumerate(known) if item in row_of]
-    if pairs:
-        rows, places = zip(*pairs, strict=True)
-        deltas[list(rows)] = torch.from_numpy(trained)[list(places)]
-    return Checkpoint(model.eval(), deltas, whitening, item_ids, int(config["steps"]))
+    for name, table in _tables(stored).items():
+        kept = tensors[name]
+        known = _unpack(tensors[f"{name}.item_ids"].tobytes()) if len(kept) else []
+        if kept.shape != (len(known), settings.dim):
+            raise ValueError(f"{len(known)} item ids, {name} of shape {kept.shape}")
+        pairs = [(row_of[item], i) for i, item in enumerate(known) if item in row_of]
+        if pairs:
+            rows, places = zip(*pairs, strict=True)
+            table[list(rows)] = torch.from_numpy(kept)[list(places)]
+    return stored
+
+
+def _tables(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """Name in the file → a table with one row per item."""
+    return {"deltas": checkpoint.deltas, "sample_deltas": checkpoint.sample_deltas}
 
 
 def _pack(ids: list[str]) -> bytes:

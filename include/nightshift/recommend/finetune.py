@@ -1,7 +1,7 @@
 """Stage `finetune`: train one arm from its line's state.
 
-Every arm takes the same number of steps on the same real rows in the same order; what differs is
-the samples beside them. On the first night an arm starts from nothing.
+Every arm takes the same number of steps on the same real rows in the same order; then its samples
+place the items they name. On the first night an arm starts from nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import torch
 from nightshift.compute import device, use_threads
 from nightshift.night import Night
 from nightshift.recommend import checkpoint
-from nightshift.recommend.arms import known_items, training_set
+from nightshift.recommend.arms import known_items, sample_rows, training_set
 from nightshift.recommend.queries import fit_queries, query_pairs
+from nightshift.recommend.sample_deltas import fit_sample_deltas
 from nightshift.recommend.train import IdDeltas, Plan, TrainingSet, train
 from nightshift.recommend.windows import Windows
 from nightshift.snapshot import Snapshot, read_vectors
@@ -50,11 +51,13 @@ def run(ctx: StageContext) -> dict[str, Any]:
     losses: dict[str, Any] = {}
     if parent is not None and parent.partition != state_partition(ctx.night.start):
         losses["gap"] = _learn_gap(ctx, snapshot, stored, deltas, features, seed, parent.stats)
+    length = stored.model.settings.max_length
+    data = training_set(snapshot, samples, max_length=length)
     losses["train"] = train(
         stored.model,
         deltas,
         features,
-        training_set(snapshot, samples, max_length=stored.model.settings.max_length),
+        data,
         Plan(
             steps,
             rate,
@@ -64,6 +67,16 @@ def run(ctx: StageContext) -> dict[str, Any]:
             label=f"finetune {arm}",
             device=str(device(ctx.settings)),
         ),
+    )
+    losses["samples"] = fit_sample_deltas(
+        stored,
+        features,
+        data.windows,
+        sample_rows(snapshot, samples, max_length=length),
+        steps=settings.sample_steps,
+        rate=settings.learning_rate,
+        seed=seed,
+        label=f"place samples of {arm}",
     )
     losses["query"] = fit_queries(
         stored, features.numpy(), query_pairs(snapshot, samples), ctx.lake, ctx.settings, seed=seed

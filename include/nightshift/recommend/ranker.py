@@ -1,10 +1,11 @@
 """Ranking a catalogue with a stored model: the public face of this room.
 
-    score(user, item) = state(user) · vector(item)
+    score(user, item) = state(user) · (vector(item) + sample delta(item))
                       + beta * similarity(text of the user's last items, text of the item)
                       + gamma * log(1 + decayed count of the user's own events with the item)
 
-The second part lets text speak for items that nobody has touched; the third is what a grocer's
+Samples place items (see `sample_deltas`); a state is read from real vectors alone. The second part
+lets text speak for items that nobody has touched; the third is what a grocer's
 customers do: buy again. Both weights are chosen on validation and belong to the recipe; gamma is
 zero where the shop does not repeat.
 """
@@ -43,6 +44,7 @@ class ModelRanker:
         self.features = stored.features(vectors)  # [items, P]
         with torch.inference_mode():
             self.items = stored.model.items(torch.from_numpy(self.features), stored.deltas)
+            self.placed = self.items + stored.sample_deltas
 
     def scores(self, histories: Histories) -> Scores:
         """Dense scores [users, items]; memory is the caller's to bound."""
@@ -55,7 +57,7 @@ class ModelRanker:
             vectors = self.items[codes.clamp_min(0)] * (codes >= 0)[..., None]
             ends = torch.from_numpy(lengths)
             states = model.users(vectors, ends)[torch.arange(len(histories)), ends]
-            out: Scores = (states @ self.items.T).numpy()
+            out: Scores = (states @ self.placed.T).numpy()
         if self.beta:
             out += np.float32(self.beta) * (self.text_profiles(histories) @ self.features.T)
         if self.gamma:

@@ -1,13 +1,13 @@
-"""The training loop: sampled softmax over shared negatives, equal steps for every arm.
+"""The training loop: sampled softmax over shared negatives, on what customers did.
 
-Arms with the same seed draw the same real batches, negatives and dropout, so that a difference
-between them is the samples' doing and not the dice's.
+Arms with the same seed draw the same batches, negatives and dropout, so that a difference between
+them is the samples' doing and not the dice's. Samples that name items come after it
+(`sample_deltas`); only hard negatives take part.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,14 +18,12 @@ from torch import Tensor
 
 from nightshift.progress import Progress
 from nightshift.recommend.model import Recommender
-from nightshift.recommend.windows import Batch, SampleRows, Windows, batches
+from nightshift.recommend.windows import Batch, Windows, batches
 
 _WARM_UP = 0.05
 """Share of the steps in which the learning rate rises from zero."""
 _MAX_NORM = 1.0
 _HARD_PER_STEP = 4
-_SAMPLE_SHARE = 0.5
-"""Synthetic contexts in a step, relative to the real windows."""
 
 
 @dataclass
@@ -77,7 +75,6 @@ class TrainingSet:
     negative_pool: npt.NDArray[np.int64]
     """Codes that negatives are drawn from: items with events. A cold item is never a negative,
     or its text would be taught that nobody wants it."""
-    samples: SampleRows | None = None
     hard: npt.NDArray[np.int32] | None = None
     """[users, K] hard negatives of each user, -1 where there are none."""
 
@@ -85,7 +82,7 @@ class TrainingSet:
 def train(
     model: Recommender, deltas: IdDeltas, features: Tensor, data: TrainingSet, plan: Plan
 ) -> list[float]:
-    """Train in place; returns the real rows' mean loss per tenth of the steps."""
+    """Train in place; returns the mean loss per tenth of the steps."""
     if plan.steps == 0 or len(data.windows) == 0:
         return []
     device = torch.device(plan.device)
@@ -102,7 +99,6 @@ def train(
     # Of its own: an arm with hard negatives draws the same shared ones as an arm without.
     hard_rng = np.random.default_rng([plan.seed, 6])
     real = batches(data.windows, plan.batch, rng)
-    synthetic = _synthetic(data, plan)
     losses: list[float] = []
     with Progress(plan.label, total=plan.steps, unit="steps") as progress:
         for step in range(plan.steps):
@@ -110,25 +106,18 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             batch = next(real)
-            extra = next(synthetic, None)
             hard = None
             if data.hard is not None:
                 hard = _draw_hard(data.hard[batch.users], hard_rng)
             negatives = negatives_rng.choice(data.negative_pool, plan.negatives)
-            rows, parts = _codes(batch, extra, hard, negatives, device)
+            rows, parts = _codes(batch, hard, negatives, device)
             delta = deltas.table[rows].requires_grad_()
             # Drawn for the whole catalogue: the same items lose their id in every arm.
             shown = id_rng.random(len(features), dtype=np.float32) >= model.settings.id_dropout
             keep = torch.from_numpy(shown).to(device)[rows, None]
-            ids = delta * keep
-            items = model.items(features[rows], ids)
+            items = model.items(features[rows], delta * keep)
             torch.manual_seed(plan.seed * 1_000_003 + step)
-            loss = real_loss = _loss(model, items, batch, parts[0], parts[2], parts[3])
-            if extra is not None:
-                # An id is earned by real events: samples teach what texts mean, not single items.
-                # (Adam would also undo their weight on rows that nothing else touches.)
-                taught = model.items(features[rows], ids.detach())
-                loss = loss + _loss(model, taught, extra, parts[1], None, parts[3])
+            loss = _loss(model, items, batch, *parts)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
@@ -136,7 +125,7 @@ def train(
             with torch.no_grad():
                 assert delta.grad is not None
                 deltas.move(rows, delta.grad, rate)
-            losses.append(float(real_loss.detach()))
+            losses.append(float(loss.detach()))
             progress.add(1, f"loss {losses[-1]:.3f}")
     model.to("cpu").eval()
     if home is not deltas:
@@ -160,32 +149,18 @@ def _schedule(step: int, steps: int) -> float:
     return 1.0 - 0.9 * (step - warm) / max(1, steps - warm)
 
 
-def _synthetic(data: TrainingSet, plan: Plan) -> Iterator[Batch]:
-    """Batches of samples without end; none at all without samples."""
-    if data.samples is None or len(data.samples) == 0:
-        return
-    rng = np.random.default_rng([plan.seed, 3])
-    size = max(1, round(plan.batch * _SAMPLE_SHARE))
-    while True:
-        order = rng.permutation(len(data.samples))
-        for start in range(0, len(order), size):
-            yield data.samples.batch(order[start : start + size])
-
-
-_Parts = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None, Tensor | None, Tensor]
+_Parts = tuple[Tensor, Tensor, Tensor | None, Tensor]
+"""Inputs, targets, hard negatives, shared negatives."""
 
 
 def _codes(
     batch: Batch,
-    extra: Batch | None,
     hard: npt.NDArray[np.int32] | None,
     negatives: npt.NDArray[np.int64],
     device: torch.device,
 ) -> tuple[Tensor, _Parts]:
     """The distinct items of a step, and every array re-coded to rows of them (-1 stays -1)."""
     arrays: list[npt.NDArray[Any]] = [batch.inputs, batch.targets]
-    if extra is not None:
-        arrays += [extra.inputs, extra.targets]
     if hard is not None:
         arrays.append(hard)
     arrays.append(negatives)
@@ -198,27 +173,21 @@ def _codes(
         torch.from_numpy(inverse[end - a.size : end].reshape(a.shape)).to(device)
         for a, end in zip(arrays, ends, strict=True)
     )
-    first = (next(coded), next(coded))
-    second = (next(coded), next(coded)) if extra is not None else None
-    third = next(coded) if hard is not None else None
-    return torch.from_numpy(distinct).to(device), (first, second, third, next(coded))
+    inputs, targets = next(coded), next(coded)
+    own = next(coded) if hard is not None else None
+    return torch.from_numpy(distinct).to(device), (inputs, targets, own, next(coded))
 
 
 def _loss(
     model: Recommender,
     items: Tensor,
     batch: Batch,
-    coded: tuple[Tensor, Tensor] | None,
+    inputs: Tensor,
+    targets: Tensor,
     hard: Tensor | None,
     negatives: Tensor,
 ) -> Tensor:
-    """Mean cross-entropy of the target among itself and the negatives.
-
-    A sample's loss counts by its weight: with weight w throughout, samples add w times their
-    mean loss to the real rows' mean loss.
-    """
-    assert coded is not None
-    inputs, targets = coded
+    """Mean cross-entropy of the target among itself and the negatives."""
     lengths = torch.from_numpy(batch.lengths).to(items.device)
     vectors = items[inputs.clamp_min(0)] * (inputs >= 0)[..., None]
     states = model.users(vectors, lengths)  # [B, L + 1, D]
@@ -233,9 +202,4 @@ def _loss(
         scores = (state[:, None, :] * items[own.clamp_min(0)]).sum(-1)
         logits.append(scores.masked_fill((own < 0) | (own == target[:, None]), float("-inf")))
     joined = torch.cat(logits, dim=1)
-    loss = joined.logsumexp(dim=1) - positive[:, 0]
-    if batch.weights is None:
-        return loss.mean()
-    rows = counted.nonzero()[:, 0]
-    weight = torch.from_numpy(batch.weights).to(items.device)[rows]
-    return (loss * weight).mean()
+    return (joined.logsumexp(dim=1) - positive[:, 0]).mean()

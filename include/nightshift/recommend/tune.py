@@ -22,9 +22,10 @@ from nightshift.errors import BadInput
 from nightshift.night import Night
 from nightshift.recipes import weigh
 from nightshift.recommend import checkpoint
-from nightshift.recommend.arms import training_set
+from nightshift.recommend.arms import sample_rows, training_set
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.recipe import Recipe, Trial, choose
+from nightshift.recommend.sample_deltas import fit_sample_deltas
 from nightshift.recommend.train import IdDeltas, Plan, train
 from nightshift.recommend.validation import Validation
 from nightshift.settings import Settings
@@ -136,8 +137,16 @@ def _trials(ctx: StageContext, inner: Night, settings: Settings) -> tuple[list[T
     )
     trials: list[Trial] = []
     gamma = 0.0
+    tail = settings.generate.tail_events
+    trained: dict[float, checkpoint.Checkpoint] = {}
     for strategies in candidates(ctx.settings):
-        stored = _train(settings, snapshot, vectors, weigh(accepted, strategies), strategies)
+        samples = weigh(accepted, strategies, snapshot.items, tail_events=tail)
+        # Only hard negatives touch the model itself: what else is tried shares its training.
+        hard = strategies.get("negatives", {"weight": 0.0})["weight"]
+        if hard not in trained:
+            trained[hard] = _train(settings, snapshot, vectors, samples, hard=hard)
+        stored = trained[hard]
+        _place(settings, snapshot, vectors, samples, strategies, stored)
         if not trials and snapshot.shop.repeats:
             gamma = _best_gamma(stored, vectors, validation, settings.tune.gammas)
         ranker = ModelRanker(stored, vectors, beta=0.0, gamma=gamma)
@@ -174,18 +183,13 @@ def candidates(settings: Settings) -> list[dict[str, dict[str, Any]]]:
 
 
 def _train(
-    settings: Settings,
-    snapshot: Snapshot,
-    vectors: Any,
-    samples: pl.DataFrame,
-    strategies: dict[str, dict[str, Any]],
+    settings: Settings, snapshot: Snapshot, vectors: Any, samples: pl.DataFrame, *, hard: float
 ) -> checkpoint.Checkpoint:
-    """One candidate, from nothing."""
+    """A model from nothing, with or without hard negatives."""
     finetune = settings.finetune
     stored = checkpoint.fresh(
         finetune.model, vectors, snapshot.items["item_id"].to_list(), seed=_SEED
     )
-    named = {name: chosen for name, chosen in strategies.items() if chosen["weight"]}
     train(
         stored.model,
         IdDeltas(stored.deltas),
@@ -197,8 +201,31 @@ def _train(
             finetune.batch,
             finetune.negatives,
             _SEED,
-            label=f"tune {named or 'control'}",
+            label="tune with hard negatives" if hard else "tune the control",
             device=str(device(settings)),
         ),
     )
     return stored
+
+
+def _place(
+    settings: Settings,
+    snapshot: Snapshot,
+    vectors: Any,
+    samples: pl.DataFrame,
+    strategies: dict[str, dict[str, Any]],
+    stored: checkpoint.Checkpoint,
+) -> None:
+    """Fit one candidate's sample deltas on a trained model."""
+    length = settings.finetune.model.max_length
+    chosen = strategies.get("text_neighbours", {})
+    fit_sample_deltas(
+        stored,
+        torch.from_numpy(stored.features(vectors)),
+        training_set(snapshot, samples.clear(), max_length=length).windows,
+        sample_rows(snapshot, samples, max_length=length),
+        steps=settings.finetune.sample_steps,
+        rate=settings.finetune.learning_rate,
+        seed=_SEED,
+        label=f"tune {chosen.get('scope', 'no')} samples, weight {chosen.get('weight')}",
+    )

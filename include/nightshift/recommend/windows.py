@@ -33,7 +33,6 @@ class Batch:
     targets: Codes  # [B, L + 1] item codes, -1 where nothing is predicted
     lengths: Ints  # [B] inputs that count
     users: Ints  # [B]
-    weights: npt.NDArray[np.float32] | None = None  # [B]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +125,4 @@ class SampleRows:
         inputs = self.contexts[rows, : max(int(lengths.max()), 1)]
         targets = np.full((len(rows), inputs.shape[1] + 1), -1, dtype=np.int32)
         targets[np.arange(len(rows)), lengths] = self.targets[rows]
-        return Batch(inputs, targets, lengths, np.full(len(rows), -1), self.weights[rows])
+        return Batch(inputs, targets, lengths, np.full(len(rows), -1))

@@ -229,6 +229,7 @@ class FinetuneSettings(Section):
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="one state per seed and arm")
     first_steps: int = Field(1200, ge=1, description="optimiser steps of the first night")
     warm_steps: int = Field(60, ge=0, description="optimiser steps of every later night")
+    sample_steps: int = Field(120, ge=0, description="steps that place samples, every night")
     refresh_passes: int = Field(4, ge=0, description="passes over the night's own events")
     batch: int = Field(128, ge=1, description="user windows per step")
     negatives: int = Field(1024, ge=1, description="shared sampled negatives per step")
@@ -245,9 +246,12 @@ class TuneSettings(Section):
     withhold: float = Field(0.1, ge=0, lt=1)
     steps: int = Field(1200, ge=1, description="as many as first_steps, or it misjudges")
     weights: tuple[float, ...] = Field(
-        (0.01, 0.03), description="weights of text neighbours tried, beside zero"
+        (0.25, 0.5, 1.0), description="weights of text neighbours tried, beside zero"
     )
-    scopes: tuple[Literal["short", "all"], ...] = ("short", "all")
+    scopes: tuple[Literal["cold", "short", "all"], ...] = Field(
+        ("cold", "short", "all"),
+        description="items they may move: without events, with few (generate.tail_events), all",
+    )
     betas: tuple[float, ...] = Field(
         (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0),
         min_length=1,

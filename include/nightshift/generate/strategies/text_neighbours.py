@@ -1,8 +1,9 @@
-"""Pseudo-interactions: who had a text neighbour of an item might want the item.
+"""Pseudo-interactions: an item stands where its text neighbours stood.
 
-For users in whose history a text neighbour occurs, the item becomes an extra target behind that
-occurrence. Made for every item, the short ones first; `scores.short` says which are which, so
-that a recipe can use either scope.
+Where a user came to a text neighbour of an item, the item becomes an extra target behind the same
+history. The neighbour itself is left out of it: who has just bought a shampoo wants no second one
+like it, but the next customer at the point where that one was may well take the new shampoo.
+Made for every item, the short ones first. A sample weighs the more, the nearer the neighbour is.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _MIN_DEPTH = 3
 """Breadth first, but fewer contexts than this per item teach a model nothing of it."""
 _MIN_WEIGHT = 1e-3
 """Stands for a cosine at or below zero, where a logarithm is wanted."""
+_TRUST_POWER = 4
+"""A sample weighs its similarity to this power: at .9 it says much, at .5 hardly anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Candidates:
 
 class TextNeighbours(Strategy):
     name = "text_neighbours"
-    version = "1"
+    version = "2"
     produces = "interaction"
     share = 4.0  # the samples that lift cold items; the others train side tasks
     scale = 10
@@ -77,8 +80,14 @@ class TextNeighbours(Strategy):
         histories = self.sources.snapshot.histories
         users = np.repeat(np.arange(len(histories)), histories.lengths)
         self._row_of_item = row_of_item
+        # A history's first item has nothing in front of it that could lead to anything.
+        behind = np.flatnonzero(np.arange(len(users)) > histories.indptr[:-1][users])
         self._occurrences = latest_occurrences(
-            row_of_item[histories.items], users, histories.times, n_texts=len(vectors)
+            row_of_item[histories.items[behind]],
+            users[behind],
+            histories.times[behind],
+            behind,
+            n_texts=len(vectors),
         )
         self._index = TextIndex(vectors, np.diff(self._occurrences.indptr) > 0)
         self._had = np.sort(users * self.sources.snapshot.items.height + histories.items)
@@ -145,24 +154,23 @@ class TextNeighbours(Strategy):
         length = self.sources.settings.generate.text_neighbours.max_context
         snapshot = self.sources.snapshot
         histories, item_ids = snapshot.histories, snapshot.items["item_id"]
-        short = targets["shortage"].to_numpy()[drawn.target] > 0
+        similarity = np.maximum(drawn.similarity.astype(np.float64), 0.0)
         return pl.DataFrame(
             {
                 "item_id": targets["item_id"].gather(drawn.target),
                 "user_key": snapshot.users["user_key"].gather(drawn.user),
                 "context_items": contexts(
-                    histories, drawn.user, drawn.position + 1, item_ids, length=length
+                    histories, drawn.user, drawn.position, item_ids, length=length
                 ),
                 "similarity": np.round(drawn.similarity.astype(np.float64), DECIMALS),
-                "short": short.astype(np.float64),
+                "weight": np.round(similarity**_TRUST_POWER, DECIMALS),
                 "source": item_ids.gather(histories.items[drawn.position]),
             }
         ).with_columns(
             kind=pl.lit(self.produces),
             strategy=pl.lit(self.name),
             label=pl.lit(1.0),
-            weight=pl.lit(1.0),
-            scores=pl.struct("similarity", "short").struct.json_encode(),
+            scores=pl.struct("similarity", "weight").struct.json_encode(),
             lineage=pl.struct(
                 version=pl.lit(self.version),
                 seed=pl.lit(self.seed),

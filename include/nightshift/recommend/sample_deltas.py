@@ -1,0 +1,146 @@
+"""What samples teach: a delta beside an item's own, fitted on a model that is already trained.
+
+Customers train the model; samples only place the items they name in it. Everything else stays
+bit for bit what real events made it, so bad samples can cost no more than the places in a list
+that their items take. Real rows compete in every step, which keeps an item from being lifted
+above what customers wanted. A night begins without these deltas and fits them anew, so a sample
+that expired or was retracted leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nightshift.progress import Progress
+from nightshift.recommend.checkpoint import Checkpoint
+from nightshift.recommend.windows import Batch, SampleRows, Windows
+
+_ROWS, _NEGATIVES = 1024, 1024
+"""Real rows, samples and shared negatives in a step."""
+_WINDOWS = 4096
+"""Real windows that rows are drawn from: more would not change the fit, only take longer."""
+_ENCODED = 256
+_LAST_RATE = 0.1
+"""Share of the learning rate that is left at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What a frozen model makes of training rows: n states, and the item after each."""
+
+    states: Tensor  # [n, D]
+    targets: Tensor  # [n]
+
+
+def fit_sample_deltas(
+    stored: Checkpoint,
+    features: Tensor,
+    windows: Windows,
+    samples: SampleRows | None,
+    *,
+    steps: int,
+    rate: float,
+    seed: int,
+    label: str,
+) -> float | None:
+    """Set `stored.sample_deltas`; returns the samples' last loss, None without any to learn from.
+
+    A sample's weight is how far its item may move, relative to the length of the item's text
+    part (the largest of an item's samples counts), and the share of the loss it has.
+
+    Args:
+        features: text features of the catalogue [items, P].
+        windows: the real rows.
+        steps: Adam steps (Kingma & Ba, 2015), at `rate` falling to a tenth.
+    """
+    stored.sample_deltas = torch.zeros_like(stored.deltas)
+    if samples is None or not len(samples) or not len(windows) or not steps:
+        return None
+    rng = np.random.default_rng([seed, 7])
+    model = stored.model.eval()
+    with torch.no_grad():
+        base = model.items(features, stored.deltas)
+        length = model.text(features).norm(dim=-1)
+    chosen = rng.choice(len(windows), min(_WINDOWS, len(windows)), replace=False)
+    real = _encode(stored, base, [windows.batch(rows) for rows in _by_length(windows, chosen)])
+    order = np.arange(len(samples))
+    made = _encode(
+        stored, base, [samples.batch(order[i : i + _ENCODED]) for i in order[::_ENCODED]]
+    )
+    weights = torch.from_numpy(samples.weights)
+    moved, row_of = np.unique(samples.targets, return_inverse=True)
+    row = torch.full((len(base),), -1)
+    row[torch.from_numpy(moved).long()] = torch.arange(len(moved))
+    reach = torch.zeros(len(moved)).scatter_reduce(
+        0, torch.from_numpy(row_of), weights, reduce="amax"
+    )
+    reach = (reach * length[torch.from_numpy(moved).long()])[:, None]
+    deltas = torch.zeros(len(moved), base.shape[1], requires_grad=True)
+    optimiser = torch.optim.Adam([deltas], lr=rate, betas=(0.9, 0.98))
+    share = weights / weights.mean()
+    last = 0.0
+    with Progress(label, total=steps, unit="steps") as progress:
+        for step in range(steps):
+            optimiser.param_groups[0]["lr"] = rate * (1 - (1 - _LAST_RATE) * step / steps)
+            ours = torch.from_numpy(rng.integers(len(real.targets), size=_ROWS))
+            theirs = torch.from_numpy(rng.integers(len(made.targets), size=_ROWS))
+            # The whole catalogue competes, new items too: what is rare among targets stays rare.
+            negatives = torch.from_numpy(rng.integers(len(base), size=_NEGATIVES))
+            states = torch.cat([real.states[ours], made.states[theirs]])
+            targets = torch.cat([real.targets[ours], made.targets[theirs]])
+            codes = torch.cat([targets, negatives])
+            own = row[codes]
+            items = base[codes] + _bounded(deltas, reach)[own.clamp_min(0)] * (own >= 0)[:, None]
+            loss = _cross_entropy(states, items, targets, negatives)
+            taught = (loss[_ROWS:] * share[theirs]).mean()
+            optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss[:_ROWS].mean() + taught)
+            optimiser.step()
+            last = float(taught.detach())
+            progress.add(1, f"loss {last:.3f}")
+    with torch.no_grad():
+        stored.sample_deltas[torch.from_numpy(moved).long()] = _bounded(deltas, reach)
+    return round(last, 5)
+
+
+def _bounded(deltas: Tensor, reach: Tensor) -> Tensor:
+    """Deltas [n, D], none longer than its reach [n, 1]."""
+    return deltas * (reach / deltas.norm(dim=-1, keepdim=True).clamp_min(1e-6)).clamp_max(1.0)
+
+
+def _cross_entropy(states: Tensor, items: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
+    """Of each target among itself and the shared negatives: [n].
+
+    Args:
+        items: vectors of the targets, then of the negatives [n + m, D].
+    """
+    positive = (states * items[: len(targets)]).sum(-1, keepdim=True)
+    shared = states @ items[len(targets) :].T
+    shared = shared.masked_fill(negatives[None, :] == targets[:, None], float("-inf"))
+    return torch.cat([positive, shared], dim=1).logsumexp(dim=1) - positive[:, 0]
+
+
+def _encode(stored: Checkpoint, base: Tensor, batches: list[Batch]) -> _Rows:
+    """The frozen model's state in front of every target."""
+    states, targets = [], []
+    with torch.no_grad():
+        for batch in batches:
+            codes = torch.from_numpy(batch.inputs).long()
+            vectors = base[codes.clamp_min(0)] * (codes >= 0)[..., None]
+            hidden = stored.model.users(vectors, torch.from_numpy(batch.lengths))
+            wanted = torch.from_numpy(batch.targets).long()
+            states.append(hidden[wanted >= 0])
+            targets.append(wanted[wanted >= 0])
+    return _Rows(torch.cat(states), torch.cat(targets))
+
+
+def _by_length(windows: Windows, chosen: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """Windows of like length together, so that short ones are not filled up to the longest."""
+    lengths = (windows.last - windows.first)[chosen]
+    ordered = chosen[np.argsort(lengths, kind="stable")]
+    return [ordered[i : i + _ENCODED] for i in range(0, len(ordered), _ENCODED)]
