@@ -68,6 +68,17 @@ def test_what_is_within_the_allowed_loss_may_be_chosen():
     assert chosen is not CONTROL
 
 
+@pytest.mark.parametrize("where", ["overall", "warm"])
+def test_a_cost_that_could_be_more_than_allowed_is_too_much(where):
+    """Half the customers win what the others lose: nothing on average, and nobody can be sure."""
+    swing = OVERALL * (1 + 0.5 * np.where(np.arange(USERS) % 2, 1, -1))
+    figures = CONTROL.figures[0.0] | {"cold": more_hits(0.9), where: swing}
+    _, chosen, _, rows = choose(CONTROL, [Trial({}, dict.fromkeys((0.0, 5.0), figures))], SETTINGS)
+    assert chosen is CONTROL
+    assert rows[0][where]["relative"] > -0.05
+    assert rows[0][where]["low"] < -0.01
+
+
 def test_a_gain_that_could_be_chance_is_no_gain():
     lucky = COLD.copy()
     lucky[[1, 2]] = 1

@@ -1,10 +1,11 @@
 """Choosing a recipe from trials: pure functions over what validation showed.
 
 First what the model is served with, on the control alone and by overall NDCG@10: the weight γ of
-the user's own items (where the shop repeats), then the text blend β. Then, at that same β for
-every trial, so that a lift is the samples' doing: of the trials that cost no more than `max_loss`
-overall and on warm items, and gain on cold items or overall with 95 % confidence, the one with the
-highest Recall@10 on cold items (of equals, the best overall). Without any, the weight is zero.
+the user's own items (where the shop repeats), then the text blend β. Then the samples, every trial
+at that same β, so that a lift is their doing. The rule is the verdict's: of the trials that, with
+95 % confidence, cost no more than `max_loss` overall and on warm items and gain on cold items or
+overall, the one with the highest Recall@10 on cold items (of equals, the best overall). Without
+any, the weight is zero.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ def choose(
     for trial in trials:
         row = _compare(trial, control, beta)
         row["allowed"] = bool(
-            row["overall"]["relative"] >= -settings.max_loss
-            and row["warm"]["relative"] >= -settings.max_loss
+            row["overall"]["low"] >= -settings.max_loss
+            and row["warm"]["low"] >= -settings.max_loss
             and (row["cold"]["low"] > 0 or row["overall"]["low"] > 0)
         )
         rows.append(row)

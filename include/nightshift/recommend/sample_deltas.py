@@ -21,7 +21,11 @@ from nightshift.recommend.checkpoint import Checkpoint
 from nightshift.recommend.windows import Batch, SampleRows, Windows
 
 _ROWS, _NEGATIVES = 1024, 1024
-"""Real rows, samples and shared negatives in a step."""
+"""Real rows and shared negatives in a step."""
+_WORTH = 2.0
+"""Events that an item named by samples is taken to draw, in those of an average item of the
+catalogue. Sets how many samples stand beside the real rows: the fewer items are named, the fewer,
+or a handful of new items would be pushed as hard as a thousand."""
 _WINDOWS = 4096
 """Real windows that rows are drawn from: more would not change the fit, only take longer."""
 _ENCODED = 256
@@ -83,12 +87,13 @@ def fit_sample_deltas(
     deltas = torch.zeros(len(moved), base.shape[1], requires_grad=True)
     optimiser = torch.optim.Adam([deltas], lr=rate, betas=(0.9, 0.98))
     share = weights / weights.mean()
+    n_samples = max(1, round(_ROWS * _WORTH * len(moved) / len(base)))
     last = 0.0
     with Progress(label, total=steps, unit="steps") as progress:
         for step in range(steps):
             optimiser.param_groups[0]["lr"] = rate * (1 - (1 - _LAST_RATE) * step / steps)
             ours = torch.from_numpy(rng.integers(len(real.targets), size=_ROWS))
-            theirs = torch.from_numpy(rng.integers(len(made.targets), size=_ROWS))
+            theirs = torch.from_numpy(rng.integers(len(made.targets), size=n_samples))
             # The whole catalogue competes, new items too: what is rare among targets stays rare.
             negatives = torch.from_numpy(rng.integers(len(base), size=_NEGATIVES))
             states = torch.cat([real.states[ours], made.states[theirs]])
@@ -97,11 +102,11 @@ def fit_sample_deltas(
             own = row[codes]
             items = base[codes] + _bounded(deltas, reach)[own.clamp_min(0)] * (own >= 0)[:, None]
             loss = _cross_entropy(states, items, targets, negatives)
-            taught = (loss[_ROWS:] * share[theirs]).mean()
+            taught = loss[_ROWS:] * share[theirs]
             optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss[:_ROWS].mean() + taught)
+            torch.autograd.backward((loss[:_ROWS].sum() + taught.sum()) / _ROWS)
             optimiser.step()
-            last = float(taught.detach())
+            last = float(taught.detach().mean())
             progress.add(1, f"loss {last:.3f}")
     with torch.no_grad():
         stored.sample_deltas[torch.from_numpy(moved).long()] = _bounded(deltas, reach)

@@ -246,7 +246,7 @@ class TuneSettings(Section):
     withhold: float = Field(0.1, ge=0, lt=1)
     steps: int = Field(1200, ge=1, description="as many as first_steps, or it misjudges")
     weights: tuple[float, ...] = Field(
-        (0.25, 0.5, 1.0), description="weights of text neighbours tried, beside zero"
+        (0.1, 0.25, 0.5, 1.0), description="weights of text neighbours tried, beside zero"
     )
     scopes: tuple[Literal["cold", "short", "all"], ...] = Field(
         ("cold", "short", "all"),
@@ -263,7 +263,9 @@ class TuneSettings(Section):
         description="weights of the user's own items tried",
     )
     max_loss: float = Field(
-        0.01, ge=0, description="a recipe may cost this share of overall and warm NDCG@10"
+        0.01,
+        ge=0,
+        description="a recipe's lower bounds, overall and warm: above minus this",
     )
 
 
