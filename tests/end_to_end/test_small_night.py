@@ -94,7 +94,7 @@ def test_the_samples_reached_the_model(done: TwoNights):
     for night in (FIRST, SECOND):
         found = datasets(done.settings, night)
         recipe = done.lake.read_json(found["tune"], "recipe.json")
-        assert recipe["strategies"]["text_neighbours"]["weight"] == 1.0
+        assert recipe["strategies"]["text_neighbours"]["weight"] == 3.0
         assert found["blend"].stats["rows"]["challenger"] > 100
         assert found["blend"].stats["rows"]["control"] == 0
         models = {

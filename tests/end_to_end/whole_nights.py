@@ -60,7 +60,7 @@ TINY: dict[str, Any] = {
     "tune": {
         "steps": 300,
         "withhold": 0.3,
-        "weights": [1.0],
+        "weights": [3.0],
         "scopes": ["all"],
         "betas": [0.0],
         "gammas": [0.0],
