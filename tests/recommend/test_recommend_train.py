@@ -16,10 +16,12 @@ from small_models import (
     weights,
 )
 
+from nightshift.compute import set_up_torch
 from nightshift.recommend import train as training
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.train import IdDeltas, Plan, TrainingSet, train
 from nightshift.recommend.windows import Windows
+from nightshift.settings import Settings
 from shop_by_hand import histories
 
 ITEMS = 30
@@ -58,6 +60,25 @@ def test_equal_seeds_give_bitwise_equal_weights_and_others_do_not(paths):
     assert_same_weights(made[0][0], made[1][0])
     assert made[0][1] == made[1][1] != made[2][1]
     assert not torch.equal(made[0][0].deltas, made[2][0].deltas)
+
+
+def test_more_threads_than_one_repeat_themselves_too():
+    """Wide enough that torch splits the work; narrower steps are done by one thread alone."""
+    threads, exact = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    walked, _ = walks(400, users=300, length=12)
+    made = []
+    try:
+        set_up_torch(Settings.load({"compute": {"threads": 2}}))
+        for _ in range(3):
+            stored, vectors = fresh(400, dim=64, features=64)
+            data = training_set(walked)
+            trained(stored, vectors, data, steps=12, batch=128, negatives=1024)
+            made.append(stored)
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(exact)
+    assert_same_weights(made[0], made[1])
+    assert_same_weights(made[0], made[2])
 
 
 def test_training_does_not_read_the_global_dice(paths):

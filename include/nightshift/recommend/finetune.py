@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nightshift.compute import device, use_threads
+from nightshift.compute import device, set_up_torch
 from nightshift.night import Night
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import known_items, sample_rows, training_set
@@ -30,7 +30,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     """Write `model.safetensors`, `config.json`, `losses.json`."""
     arm, seed = ctx.parts["arm"], int(ctx.parts["seed"])
     settings = ctx.settings.finetune
-    use_threads(ctx.settings)
+    set_up_torch(ctx.settings)
     snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
     vectors = read_vectors(ctx.lake, ctx.inputs["vectors"])
     samples = ctx.lake.read(ctx.inputs["blend"], f"{arm}.parquet")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from nightshift.compute import use_threads
+from nightshift.compute import set_up_torch
 from nightshift.recommend import checkpoint
 from nightshift.recommend.finetune import pass_over
 from nightshift.recommend.morning import extend
@@ -21,7 +21,7 @@ from nightshift.stages import LINE_OF_ARM, StageContext, arm_input
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write `real/…` and `blend/…`: weights and config of both lines."""
-    use_threads(ctx.settings)
+    set_up_torch(ctx.settings)
     seed = ctx.settings.finetune.seeds[0]
     snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
     vectors = read_vectors(ctx.lake, ctx.inputs["vectors"])

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from nightshift import contracts
-from nightshift.compute import use_threads
+from nightshift.compute import set_up_torch
 from nightshift.progress import Progress
 from nightshift.recommend import ranker
 from nightshift.recommend.morning import extend
@@ -30,7 +30,7 @@ log = logging.getLogger("nightshift.score")
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write `recommendations.parquet`, move the alias, swap the live recommendations."""
-    use_threads(ctx.settings)
+    set_up_torch(ctx.settings)
     snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
     state = ctx.inputs["state"]
     line = state.stats["live_line"]

@@ -17,7 +17,7 @@ import polars as pl
 import torch
 
 from nightshift import stages
-from nightshift.compute import device, use_threads
+from nightshift.compute import device, set_up_torch
 from nightshift.errors import BadInput
 from nightshift.night import Night
 from nightshift.recipes import weigh
@@ -46,7 +46,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         as_of = datetime.fromisoformat(parent.stats["tuned_as_of"])
         if ctx.night.start - as_of < timedelta(days=ctx.settings.tune.every_days):
             return _carry_on(ctx)
-    use_threads(ctx.settings)
+    set_up_torch(ctx.settings)
     inner, settings = inner_night(ctx)
     log.info("tune: inner night %s", inner.key)
     _prepare(inner, settings)

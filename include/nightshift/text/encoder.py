@@ -81,9 +81,9 @@ class Encoder:
         from transformers import AutoModel
         from transformers.utils import logging as transformers_logging
 
-        from nightshift.compute import device, use_threads
+        from nightshift.compute import device, set_up_torch
 
-        use_threads(self.settings)
+        set_up_torch(self.settings)
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))

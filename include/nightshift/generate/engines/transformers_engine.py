@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.compute import device, use_threads
+from nightshift.compute import device, set_up_torch
 from nightshift.errors import EngineError
 from nightshift.generate.engines.base import Engine, Generated, Sampling, first_line
 from nightshift.generate.engines.model_files import hf_folder, model_source
@@ -57,7 +57,7 @@ class TransformersEngine(Engine):
 
             logging.set_verbosity_error()
             logging.disable_progress_bar()
-            use_threads(self.settings)
+            set_up_torch(self.settings)
             model = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=torch.bfloat16, local_files_only=True
             )
