@@ -10,6 +10,7 @@ that expired or was retracted leaves nothing behind.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,27 @@ class _Rows:
 
     states: Tensor  # [n, D]
     targets: Tensor  # [n]
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """The items that samples name."""
+
+    codes: Tensor  # [n]
+    row_of: Tensor  # [items] row in `codes`, -1 for the others
+    reach: Tensor  # [n, 1] how long their deltas may get
+
+    @classmethod
+    def by(cls, samples: SampleRows, length: Tensor) -> Self:
+        """Each may go as far as its heaviest sample says, times its text part's `length`."""
+        found, row = np.unique(samples.targets, return_inverse=True)
+        codes = torch.from_numpy(found.astype(np.int64))
+        row_of = torch.full((len(length),), -1)
+        row_of[codes] = torch.arange(len(codes))
+        heaviest = torch.zeros(len(codes)).scatter_reduce(
+            0, torch.from_numpy(row), torch.from_numpy(samples.weights), reduce="amax"
+        )
+        return cls(codes, row_of, (heaviest * length[codes])[:, None])
 
 
 def fit_sample_deltas(
@@ -76,18 +98,11 @@ def fit_sample_deltas(
     made = _encode(
         stored, base, [samples.batch(order[i : i + _ENCODED]) for i in order[::_ENCODED]]
     )
-    weights = torch.from_numpy(samples.weights)
-    moved, row_of = np.unique(samples.targets, return_inverse=True)
-    row = torch.full((len(base),), -1)
-    row[torch.from_numpy(moved).long()] = torch.arange(len(moved))
-    reach = torch.zeros(len(moved)).scatter_reduce(
-        0, torch.from_numpy(row_of), weights, reduce="amax"
-    )
-    reach = (reach * length[torch.from_numpy(moved).long()])[:, None]
-    deltas = torch.zeros(len(moved), base.shape[1], requires_grad=True)
+    moved = _Moved.by(samples, length)
+    deltas = torch.zeros(len(moved.codes), base.shape[1], requires_grad=True)
     optimiser = torch.optim.Adam([deltas], lr=rate, betas=(0.9, 0.98))
-    share = weights / weights.mean()
-    n_samples = max(1, round(_ROWS * _WORTH * len(moved) / len(base)))
+    share = torch.from_numpy(samples.weights / samples.weights.mean())
+    n_samples = max(1, round(_ROWS * _WORTH * len(moved.codes) / len(base)))
     last = 0.0
     with Progress(label, total=steps, unit="steps") as progress:
         for step in range(steps):
@@ -99,8 +114,9 @@ def fit_sample_deltas(
             states = torch.cat([real.states[ours], made.states[theirs]])
             targets = torch.cat([real.targets[ours], made.targets[theirs]])
             codes = torch.cat([targets, negatives])
-            own = row[codes]
-            items = base[codes] + _bounded(deltas, reach)[own.clamp_min(0)] * (own >= 0)[:, None]
+            row = moved.row_of[codes]
+            own = _bounded(deltas, moved.reach)[row.clamp_min(0)] * (row >= 0)[:, None]
+            items = base[codes] + own
             loss = _cross_entropy(states, items, targets, negatives)
             taught = loss[_ROWS:] * share[theirs]
             optimiser.zero_grad(set_to_none=True)
@@ -109,7 +125,7 @@ def fit_sample_deltas(
             last = float(taught.detach().mean())
             progress.add(1, f"loss {last:.3f}")
     with torch.no_grad():
-        stored.sample_deltas[torch.from_numpy(moved).long()] = _bounded(deltas, reach)
+        stored.sample_deltas[moved.codes] = _bounded(deltas, moved.reach)
     return round(last, 5)
 
 
