@@ -28,6 +28,7 @@ from nightshift.recommend.recipe import Recipe, Trial, choose
 from nightshift.recommend.sample_deltas import fit_sample_deltas
 from nightshift.recommend.train import IdDeltas, Plan, train
 from nightshift.recommend.validation import Validation
+from nightshift.recommend.windows import Windows
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import StageContext
@@ -222,7 +223,7 @@ def _place(
     fit_sample_deltas(
         stored,
         torch.from_numpy(stored.features(vectors)),
-        training_set(snapshot, samples.clear(), max_length=length).windows,
+        Windows.cover(snapshot.histories, length),
         sample_rows(snapshot, samples, max_length=length),
         steps=settings.finetune.sample_steps,
         rate=settings.finetune.learning_rate,
