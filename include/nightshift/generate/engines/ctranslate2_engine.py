@@ -11,35 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.errors import EngineError
-from nightshift.generate.engines.base import Engine, Generated, Sampling, first_line
-from nightshift.generate.engines.model_files import ct2_folder, model_source
+from nightshift.generate.engines.base import Generated, Sampling, first_line
+from nightshift.generate.engines.local import LocalEngine
+from nightshift.generate.engines.model_files import ct2_folder
 from nightshift.generate.engines.tokens import Tokens
-from nightshift.settings import Settings
-
-COMPUTE_TYPE = "int8"
 
 
-class CTranslate2Engine(Engine):
+class CTranslate2Engine(LocalEngine):
     name: ClassVar[str] = "ctranslate2"
+    compute_type: ClassVar[str] = "int8"
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._source = model_source(settings)
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        return {
-            "engine": self.name,
-            "version": version("ctranslate2"),
-            "model": self._source.digest,
-            "compute_type": COMPUTE_TYPE,
-            "threads": self.settings.compute.threads,
-            "batch": self.settings.generate.engine.batch,
-        }
-
-    @cached_property
-    def model(self) -> dict[str, str]:
-        return {"name": self._source.name, "digest": self._source.digest}
+    @property
+    def versions(self) -> str:
+        return version("ctranslate2")
 
     @cached_property
     def _tokens(self) -> Tokens:
@@ -55,7 +39,7 @@ class CTranslate2Engine(Engine):
             return ctranslate2.Generator(
                 str(folder),
                 device="cpu",
-                compute_type=COMPUTE_TYPE,
+                compute_type=self.compute_type,
                 inter_threads=1,
                 intra_threads=self.settings.compute.threads,
             )

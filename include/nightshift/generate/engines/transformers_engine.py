@@ -12,36 +12,23 @@ import numpy.typing as npt
 
 from nightshift.compute import device, set_up_torch
 from nightshift.errors import EngineError
-from nightshift.generate.engines.base import Engine, Generated, Sampling, first_line
-from nightshift.generate.engines.model_files import hf_folder, model_source
+from nightshift.generate.engines.base import Generated, Sampling, first_line
+from nightshift.generate.engines.local import LocalEngine
+from nightshift.generate.engines.model_files import hf_folder
 from nightshift.generate.engines.tokens import Tokens
-from nightshift.settings import Settings
-
-COMPUTE_TYPE = "bfloat16"
 
 
-class TransformersEngine(Engine):
+class TransformersEngine(LocalEngine):
     name: ClassVar[str] = "transformers"
+    compute_type: ClassVar[str] = "bfloat16"
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._source = model_source(settings)
+    @property
+    def versions(self) -> str:
+        return f"{version('transformers')}/{version('torch')}"
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        return {
-            "engine": self.name,
-            "version": f"{version('transformers')}/{version('torch')}",
-            "model": self._source.digest,
-            "compute_type": COMPUTE_TYPE,
-            "threads": self.settings.compute.threads,
-            "device": str(device(self.settings)),
-            "batch": self.settings.generate.engine.batch,
-        }
-
-    @cached_property
-    def model(self) -> dict[str, str]:
-        return {"name": self._source.name, "digest": self._source.digest}
+        return super().identity | {"device": str(device(self.settings))}
 
     @cached_property
     def _tokens(self) -> Tokens:
