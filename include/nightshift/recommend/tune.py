@@ -24,7 +24,7 @@ from nightshift.recipes import weigh
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import sample_rows, training_set
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.recipe import Recipe, Trial, choose
+from nightshift.recommend.recipe import Recipe, Trial, best_beta, choose
 from nightshift.recommend.sample_deltas import fit_sample_deltas
 from nightshift.recommend.train import IdDeltas, Plan, train
 from nightshift.recommend.validation import Validation
@@ -137,7 +137,7 @@ def _trials(ctx: StageContext, inner: Night, settings: Settings) -> tuple[list[T
         snapshot, morning.join(hidden.select("item_id"), on="item_id", how="anti"), settings
     )
     trials: list[Trial] = []
-    gamma = 0.0
+    gamma, betas = 0.0, settings.tune.betas
     tail = settings.generate.tail_events
     trained: dict[float, checkpoint.Checkpoint] = {}
     for strategies in candidates(ctx.settings):
@@ -151,7 +151,8 @@ def _trials(ctx: StageContext, inner: Night, settings: Settings) -> tuple[list[T
         if not trials and snapshot.shop.repeats:
             gamma = _best_gamma(stored, vectors, validation, settings.tune.gammas)
         ranker = ModelRanker(stored, vectors, beta=0.0, gamma=gamma)
-        trials.append(Trial(strategies, validation.judge(ranker, settings.tune.betas)))
+        trials.append(Trial(strategies, validation.judge(ranker, betas)))
+        betas = (best_beta(trials[0], settings.tune.betas),)  # the control's choice, for all
     return trials, gamma
 
 
