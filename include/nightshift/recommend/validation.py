@@ -76,7 +76,8 @@ class Validation:
             rows = np.arange(start, min(start + block, len(self.histories)))
             part = self.histories.take(rows)
             base = ranker.scores(part)
-            text = ranker.text_profiles(part) @ ranker.features.T
+            # The widest product of all, and not wanted where only β = 0 is asked for.
+            text = ranker.text_profiles(part) @ ranker.features.T if any(betas) else np.float32(0)
             for beta in betas:
                 scores = mask_scores(
                     base + np.float32(beta) * text,
