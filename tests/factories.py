@@ -174,6 +174,7 @@ def commit(lake, settings, night, stage: Stage, run, inputs=None, parts=None) ->
         dataset=stage.dataset,
         module="factory_stage",
         title="",
+        version=stage.version,
         sections=stage.sections,
         parts=stage.parts,
     )
