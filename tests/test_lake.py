@@ -22,6 +22,7 @@ from nightshift.errors import DatasetMissing, DiskFull, LakeError, SettingsError
 from nightshift.lake import CURRENT, MANIFEST, Lake, lake_errors
 from nightshift.manifest import Manifest, content_digest
 from nightshift.writer import DatasetWriter
+from small_disk import mounted
 
 RACERS = 6
 
@@ -333,15 +334,8 @@ def test_scratch_is_gone_afterwards_also_when_the_work_fails(place: Place):
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of two megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no right to mount a small disk; /dev/full is tested anyway")
-    try:
+    with mounted(tmp_path / "disk", "2m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def write_noise(lake: Lake, kind: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from nightshift.lake import Lake
 from nightshift.settings import Settings
+from small_disk import mounted
 
 NIGHT = ["--night", "2017-11-20"]
 PASSWORD = "hunter2-pw"
@@ -140,15 +141,8 @@ def test_a_lake_root_that_is_a_file(small_shop: Settings, tmp_path: Path):
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no right to mount a small disk; the lake's tests have /dev/full")
-    try:
+    with mounted(tmp_path / "disk", "200k") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_is_no_dataset_and_with_more_room_it_goes_on(
