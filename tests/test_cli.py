@@ -28,6 +28,7 @@ EXIT_CODES = {
     "GenerationFailed": 31,
     "EngineError": 32,
     "ParentMissing": 40,
+    "ModelLags": 42,
     "ModelRejected": 41,
     "StageFailed": 50,
 }

@@ -14,6 +14,7 @@
     ├── EngineError           32   a language model could not be loaded or answered garbage
     ├── ParentMissing         40   the state this night starts from does not exist
     ├── ModelRejected         41   a model failed its load check
+    ├── ModelLags             42   the live model knows too little of the last days
     └── StageFailed           50   anything else inside a stage, with its cause
 
 Exit codes are part of the command line's contract: scripts and pods branch on them.
@@ -33,6 +34,7 @@ __all__ = [
     "GenerationFailed",
     "LakeError",
     "LeaseHeld",
+    "ModelLags",
     "ModelRejected",
     "NightshiftError",
     "ParentMissing",
@@ -134,6 +136,10 @@ class ParentMissing(NightshiftError):
 
 class ModelRejected(NightshiftError):
     exit_code = 41
+
+
+class ModelLags(NightshiftError):
+    exit_code = 42
 
 
 class StageFailed(NightshiftError):

@@ -1,8 +1,9 @@
-"""`nightshift champion | verdicts | rollback | retract`: what is live, why, and the way back."""
+"""`nightshift champion | verdicts | rollback | pin | retract`: what is live, why, the way back."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict
 
 from nightshift.commands.common import (
@@ -13,6 +14,7 @@ from nightshift.commands.common import (
     time_option,
 )
 from nightshift.lake import Lake
+from nightshift.registry.alias import Alias
 
 
 def register(subparsers: Subparsers) -> None:
@@ -32,12 +34,20 @@ def register(subparsers: Subparsers) -> None:
         _rollback,
         help="make an earlier state live again, until a later night moves on",
     )
-    rollback.add_argument(
-        "--to",
-        metavar="NIGHT|NUMBER",
-        help="a night, or an entry's number (`nightshift champion`); default: the state before",
+    pin = add_command(
+        subparsers, "pin", _pin, help="keep a state live whatever later nights decide, until unpin"
     )
-    rollback.add_argument("--reason", required=True, help="why, in one sentence; it is recorded")
+    unpin = add_command(
+        subparsers, "unpin", _unpin, help="let the next night move what is live again"
+    )
+    for parser, default in ((rollback, "the state before"), (pin, "what is live now")):
+        parser.add_argument(
+            "--to",
+            metavar="NIGHT|NUMBER",
+            help=f"a night, or an entry's number (`nightshift champion`); default: {default}",
+        )
+    for parser in (rollback, pin, unpin):
+        parser.add_argument("--reason", required=True, help="why, in one sentence; it is recorded")
     retract = add_command(
         subparsers,
         "retract",
@@ -88,11 +98,48 @@ def _verdicts(arguments: argparse.Namespace) -> int:
 def _rollback(arguments: argparse.Namespace) -> int:
     from nightshift.registry.alias import rollback
 
-    lake = Lake.of(settings_of(arguments))
-    entry = rollback(lake, to=arguments.to, reason=arguments.reason)
-    print(f"live: night {entry.night}, the {entry.line} line (entry {entry.number})")
+    return _put_back(
+        arguments, lambda lake: rollback(lake, to=arguments.to, reason=arguments.reason)
+    )
+
+
+def _pin(arguments: argparse.Namespace) -> int:
+    from nightshift.registry.alias import pin
+
+    return _put_back(arguments, lambda lake: pin(lake, to=arguments.to, reason=arguments.reason))
+
+
+def _unpin(arguments: argparse.Namespace) -> int:
+    from nightshift.registry.alias import unpin
+
+    entry = unpin(Lake.of(settings_of(arguments)), reason=arguments.reason)
+    print(f"live until the next night: {_named(entry)}")
     emit(arguments, asdict(entry))
     return 0
+
+
+def _put_back(arguments: argparse.Namespace, move: Callable[[Lake], Alias]) -> int:
+    """Move the alias, then write the recommendations of that state to Postgres."""
+    from nightshift.registry.serving import serve
+
+    settings = settings_of(arguments)
+    lake = Lake.of(settings)
+    entry = move(lake)
+    print(f"live: {_named(entry)}")
+    served = serve(settings, lake, entry, back=True)
+    if served:
+        print("the recommendations in Postgres are that night's again")
+    else:
+        print(
+            "the lake holds no recommendations of that state any more: those in Postgres stay as "
+            "they are until the next night"
+        )
+    emit(arguments, asdict(entry) | {"served": served})
+    return 0
+
+
+def _named(entry: Alias) -> str:
+    return f"night {entry.night}, the {entry.line} line (entry {entry.number})"
 
 
 def _retract(arguments: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 The verdict names the line; its refreshed state is loaded (a state that does not load is not
 promoted), ranks the catalogue for every active user, and the alias and the recommendations in
 Postgres move, both only forward in time. A backfilled night writes its dataset and moves
-neither.
+neither; nor does one whose model waits for a person (`promotion.approval`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from nightshift.compute import set_up_torch
 from nightshift.progress import Progress
 from nightshift.recommend import ranker
 from nightshift.recommend.morning import extend
-from nightshift.registry.alias import move_alias
+from nightshift.registry.alias import WAITS, move_alias
+from nightshift.registry.serving import model_name
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import LINE_OF_ARM, StageContext
 from nightshift.store.publish import publish
@@ -48,11 +49,13 @@ def run(ctx: StageContext) -> dict[str, Any]:
     frame = recommend(ctx, snapshot, champion)
     table = frame.to_arrow(compat_level=None).cast(contracts.RECOMMENDATIONS)
     ctx.writer.write_parquet("recommendations.parquet", table)
-    move = move_alias(ctx.lake, state, line, ctx.night)
-    log.info("live: line %s of night %s (%s)", move.alias.line, move.alias.night, move.why)
-    if move.alias.state == (state.partition, state.key):
-        model = f"{line}/{state.partition}/{state.digest[:12]}"
-        publish(ctx.settings, frame, as_of=ctx.night.end, model=model)
+    move = move_alias(ctx.lake, state, line, ctx.night, approval=ctx.settings.promotion.approval)
+    if move.alias is not None:
+        log.info("live: line %s of night %s (%s)", move.alias.line, move.alias.night, move.why)
+    if move.why == WAITS:
+        log.info("approve it: nightshift approve --night %s --by NAME --reason WHY", ctx.night.key)
+    if move.alias is not None and move.serves(state, line):
+        publish(ctx.settings, frame, as_of=ctx.night.end, model=model_name(move.alias))
     return {"users": frame["user_key"].n_unique(), "line": line, "state": state.digest}
 
 

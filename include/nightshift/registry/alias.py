@@ -9,7 +9,7 @@ second reads again and decides anew (compare-and-swap). Entries are never change
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +17,11 @@ from nightshift.errors import DatasetMissing, LakeError, UsageError
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import Night
+from nightshift.settings import Approval
 
 FOLDER = "registry/live"
+MOVE, APPROVED, ROLLBACK, PIN, UNPIN = "move", "approved", "rollback", "pin", "unpin"
+WAITS = "it waits for approval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Alias:
     key: str
     digest: str
     high_water: str
-    kind: str  # move, or rollback
+    kind: str  # move, approved, rollback, pin, unpin
     reason: str
     at: str
 
@@ -46,9 +49,13 @@ class Alias:
 class Move:
     """What came of an attempt: the alias as it is now, and whether this call moved it."""
 
-    alias: Alias
+    alias: Alias | None
     moved: bool
     why: str
+
+    def serves(self, state: Manifest, line: str) -> bool:
+        """Is `line` of `state` what is live now?"""
+        return self.alias is not None and _is(self.alias, state, line)
 
 
 def live(lake: Lake) -> Alias | None:
@@ -62,22 +69,39 @@ def history(lake: Lake) -> list[Alias]:
     return [_read(lake, number) for number in _numbers(lake)]
 
 
-def move_alias(lake: Lake, state: Manifest, line: str, night: Night) -> Move:
+def move_alias(
+    lake: Lake,
+    state: Manifest,
+    line: str,
+    night: Night,
+    *,
+    approval: Approval = "none",
+    approved: str | None = None,
+) -> Move:
     """Let `line` of `state` be live, unless a later night has moved the alias already.
 
     An older night (a backfill) never moves it back; the same night may move it again when it was
-    run anew with another result, except after a rollback, which stands until a newer night.
+    run anew with another result, except after a rollback, which stands until a newer night, and
+    under a pin, which stands until it is taken away.
+
+    Args:
+        approval: which moves wait for a person: none, those to another line, or all.
+        approved: a person's reason; nothing waits then.
     """
     while True:
         current = live(lake)
         if current is not None:
-            if (current.partition, current.key, current.line) == (state.partition, state.key, line):
+            if _is(current, state, line):
                 return Move(current, False, "this state is live already")
             reached = datetime.fromisoformat(current.high_water)
+            if current.kind == PIN:
+                return Move(current, False, f"pinned: {current.reason}")
             if night.end < reached:
                 return Move(current, False, f"a later night, {current.night}, is live")
-            if night.end == reached and current.kind == "rollback":
+            if night.end == reached and current.kind == ROLLBACK and approved is None:
                 return Move(current, False, f"rolled back: {current.reason}")
+        if approved is None and _waits(approval, current, line):
+            return Move(current, False, WAITS)
         wanted = Alias(
             number=1 if current is None else current.number + 1,
             line=line,
@@ -86,12 +110,21 @@ def move_alias(lake: Lake, state: Manifest, line: str, night: Night) -> Move:
             key=state.key,
             digest=state.digest,
             high_water=night.end.isoformat(),
-            kind="move",
-            reason="the verdict of the night",
+            kind=MOVE if approved is None else APPROVED,
+            reason=approved or "the verdict of the night",
             at=_now(),
         )
         if _create(lake, wanted):
             return Move(wanted, True, wanted.reason)
+
+
+def _waits(approval: Approval, current: Alias | None, line: str) -> bool:
+    other_line = current is None or current.line != line
+    return approval == "every_night" or (approval == "new_line" and other_line)
+
+
+def _is(alias: Alias, state: Manifest, line: str) -> bool:
+    return (alias.partition, alias.key, alias.line) == (state.partition, state.key, line)
 
 
 def rollback(lake: Lake, *, to: int | str | None = None, reason: str) -> Alias:
@@ -104,26 +137,51 @@ def rollback(lake: Lake, *, to: int | str | None = None, reason: str) -> Alias:
         UsageError: nothing is live, or there is no such entry.
         DatasetMissing: the state is gone from the lake.
     """
+    return _put_back(lake, ROLLBACK, to, reason)
+
+
+def pin(lake: Lake, *, to: int | str | None = None, reason: str) -> Alias:
+    """Keep a state live whatever later nights decide, until `unpin`.
+
+    Args:
+        to: as for `rollback`; None: what is live now.
+
+    Raises:
+        UsageError, DatasetMissing: as for `rollback`.
+    """
+    return _put_back(lake, PIN, to, reason)
+
+
+def unpin(lake: Lake, *, reason: str) -> Alias:
+    """Let the next night move the alias again; what is live stays until then.
+
+    Raises:
+        UsageError: nothing is pinned.
+    """
+    current = live(lake)
+    if current is None or current.kind != PIN:
+        raise UsageError("Nothing is pinned.", hint="`nightshift champion` lists what is live")
+    return _put_back(lake, UNPIN, None, reason)
+
+
+def _put_back(lake: Lake, kind: str, to: int | str | None, reason: str) -> Alias:
+    """An entry for a state that has been live before."""
     if not reason.strip():
-        raise UsageError("A rollback needs a reason.", hint="say why in one sentence: --reason")
+        raise UsageError(f"A {kind} needs a reason.", hint="say why in one sentence: --reason")
     while True:
         entries = history(lake)
-        target = _target(entries, to)
+        target = _target(entries, to, before=kind == ROLLBACK)
         if lake.at_key("state", *target.state) is None:
             raise DatasetMissing(
                 f"The state of night {target.night} is no longer in the lake.",
                 hint="choose another entry (`nightshift champion` lists them)",
                 dataset=f"state/{target.partition}",
             )
-        wanted = Alias(
+        wanted = replace(
+            target,
             number=entries[-1].number + 1,
-            line=target.line,
-            night=target.night,
-            partition=target.partition,
-            key=target.key,
-            digest=target.digest,
             high_water=entries[-1].high_water,
-            kind="rollback",
+            kind=kind,
             reason=reason,
             at=_now(),
         )
@@ -131,22 +189,25 @@ def rollback(lake: Lake, *, to: int | str | None = None, reason: str) -> Alias:
             return wanted
 
 
-def _target(entries: list[Alias], to: int | str | None) -> Alias:
+def _target(entries: list[Alias], to: int | str | None, *, before: bool) -> Alias:
+    """The last entry that fits: `to`; without it the state before this one, or this one."""
     if not entries:
         raise UsageError("Nothing is live yet.", hint="run a night first")
     current = entries[-1]
-    if to is None:
-        others = [e for e in entries if (e.state, e.line) != (current.state, current.line)]
-        named = "an earlier state"
-    else:
+    if to is not None:
         named = f"an entry {to}"
-        others = [e for e in entries if str(to) in (str(e.number), e.night)]
-    if not others:
+        fitting = [e for e in entries if str(to) in (str(e.number), e.night)]
+    elif before:
+        named = "an earlier state"
+        fitting = [e for e in entries if (e.state, e.line) != (current.state, current.line)]
+    else:
+        return current
+    if not fitting:
         raise UsageError(
-            f"There is not {named} to roll back to.",
+            f"There is not {named} to go to.",
             hint="`nightshift champion` lists every entry with its number and night",
         )
-    return others[-1]
+    return fitting[-1]
 
 
 def _numbers(lake: Lake) -> list[int]:

@@ -1,6 +1,7 @@
 """The settings: their sections, and the tree that files, variables and flags fill in."""
 
 from nightshift.settings.sections import (
+    Approval,
     Budget,
     CollectSettings,
     EvaluateSettings,
@@ -14,6 +15,7 @@ from nightshift.settings.tree import CONFIG_VARIABLE, Settings
 
 __all__ = [
     "CONFIG_VARIABLE",
+    "Approval",
     "Budget",
     "CollectSettings",
     "EvaluateSettings",

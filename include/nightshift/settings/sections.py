@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+Approval = Literal["none", "new_line", "every_night"]
+
 _SECRET = re.compile(r"key|secret|token|passw|credential|sas", re.IGNORECASE)
 
 
@@ -280,6 +282,18 @@ class EvaluateSettings(Section):
         0.01, ge=0, description="overall and warm: lower bound above minus this"
     )
     max_coverage_loss: float = Field(0.1, ge=0)
+
+
+class PromotionSettings(Section):
+    """How a verdict goes live. No part of any key: it changes what is served, not what is made."""
+
+    approval: Approval = Field(
+        "none",
+        description="what waits for a person: nothing, a change of line, or every night's model",
+    )
+    max_lag_hours: float = Field(
+        48.0, gt=0, description="the live model may know this much less than the clock says"
+    )
 
 
 class ScoreSettings(Section):

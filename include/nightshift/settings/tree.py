@@ -39,6 +39,7 @@ from nightshift.settings.sections import (
     InspectionSettings,
     LakeSettings,
     NightSettings,
+    PromotionSettings,
     ScoreSettings,
     ShopSettings,
     StoreSettings,
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     finetune: FinetuneSettings = FinetuneSettings()
     tune: TuneSettings = TuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    promotion: PromotionSettings = PromotionSettings()
     score: ScoreSettings = ScoreSettings()
 
     @classmethod

@@ -17,7 +17,12 @@ _SCHEMA = "nightshift"
 
 
 def publish(
-    settings: Settings, recommendations: pl.DataFrame, *, as_of: datetime, model: str
+    settings: Settings,
+    recommendations: pl.DataFrame,
+    *,
+    as_of: datetime,
+    model: str,
+    back: bool = False,
 ) -> bool:
     """Replace the live recommendations, unless newer ones are live.
 
@@ -25,6 +30,7 @@ def publish(
         recommendations: contracts.RECOMMENDATIONS; pseudonyms are joined back to user ids here.
         as_of: the rows know events before this time; what is live only moves forward.
         model: what they were made with, for `nightshift.publication`.
+        back: replace newer ones, too.
 
     Returns:
         False when something later is live: nothing was changed.
@@ -38,7 +44,7 @@ def publish(
         # The row lock orders two publications; the later one sees what the first has done.
         connection.execute(text(f"lock table {_SCHEMA}.publication in exclusive mode"))
         live = connection.execute(text(f"select as_of from {_SCHEMA}.publication")).scalar()  # noqa: S608
-        if live is not None and live > as_of:
+        if live is not None and live > as_of and not back:
             return False
         connection.execute(
             text(

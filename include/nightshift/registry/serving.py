@@ -1,0 +1,46 @@
+"""What customers are served: the alias, and the recommendations in Postgres that belong to it.
+
+The two move together. A night's recommendations stay in the lake as a dataset, so going back is
+writing that dataset once more.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from nightshift.lake import Lake
+from nightshift.manifest import Manifest
+from nightshift.night import Night
+from nightshift.registry.alias import Alias
+from nightshift.settings import Settings
+from nightshift.store.publish import publish
+
+
+def recommendations_of(lake: Lake, alias: Alias) -> Manifest | None:
+    """The recommendations that were scored with this state and line; None when they are gone."""
+    found = lake.find("recommendations", f"night={alias.night}")
+    if found is None or found.stats["line"] != alias.line:
+        return None
+    return found if found.inputs["state"].digest == alias.digest else None
+
+
+def serve(settings: Settings, lake: Lake, alias: Alias, *, back: bool = False) -> bool:
+    """Write an entry's recommendations to Postgres.
+
+    Args:
+        back: also when what is there is newer: somebody asked for it.
+
+    Returns:
+        False when the lake holds none for it, or something newer is there: nothing was changed.
+    """
+    manifest = recommendations_of(lake, alias)
+    if manifest is None:
+        return False
+    frame = pl.read_parquet(lake.local_path(manifest.file("recommendations.parquet")))
+    as_of = Night.parse(alias.night).end
+    return publish(settings, frame, as_of=as_of, model=model_name(alias), back=back)
+
+
+def model_name(alias: Alias) -> str:
+    """What `nightshift.publication` calls a model."""
+    return f"{alias.line}/{alias.partition}/{alias.digest[:12]}"
