@@ -8,14 +8,22 @@ the night's own events, and makes the better line live.
 * **Trigger** it with a night in the form (`2017-11-20`; the very first one with *First night*).
 * **Backfill** it: `airflow backfill create --dag-id nightly --from-date … --to-date …`.
   Nights find their order by the state in the lake that each one starts from.
+* **Events** trigger it, too: whatever loads the shop's store emits the asset `nightshift_events`
+  with `{"night": "2017-11-20"}` in its extra.
 * **Clear** whatever failed: a stage whose dataset is there returns at once.
+* **Samples off**: a switch in the form, or for every night the Airflow variable
+  `nightshift_samples_off` = `true`.
+
+However a night is asked for, it is the same night with the same result.
 """
 
 from datetime import UTC, datetime
 
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, TriggerRule, chain
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronDataIntervalTimetable, TriggerRule, chain
 
 from nightshift.settings import Settings
+from nightshift_airflow.alerts import deadline
+from nightshift_airflow.assets import ACCEPTED, EVENTS, MODEL, RECOMMENDATIONS, SNAPSHOT
 from nightshift_airflow.params import night_form
 from nightshift_airflow.sensors.parent import WaitForParent
 from nightshift_airflow.settings import airflow_settings
@@ -30,16 +38,13 @@ from nightshift_airflow.tasks import (
 
 place = airflow_settings()
 
-# "x-": a scheme of our own, which Airflow leaves alone (and loads no provider to look at).
-SNAPSHOT = Asset(name="nightshift_snapshot", uri="x-nightshift://lake/snapshot")
-ACCEPTED = Asset(name="nightshift_accepted_samples", uri="x-nightshift://lake/inspection")
-MODEL = Asset(name="nightshift_model", uri="x-nightshift://lake/state")
-
 with DAG(
     dag_id="nightly",
     description="From the shop's events to an evaluated, published model",
     doc_md=__doc__,
-    schedule=CronDataIntervalTimetable(place.schedule, timezone="UTC"),
+    schedule=AssetOrTimeSchedule(
+        timetable=CronDataIntervalTimetable(place.schedule, timezone="UTC"), assets=EVENTS
+    ),
     start_date=datetime(2000, 1, 1, tzinfo=UTC),  # a backfill may reach as far back as the shop
     end_date=place.end_date,
     catchup=False,
@@ -47,6 +52,7 @@ with DAG(
     max_active_runs=place.max_active_runs,
     params=night_form(Settings.load()),
     default_args=default_args(),
+    deadline=deadline(place.deadline_hours),
     tags=["nightshift"],
 ) as dag:
     night = resolve_night()
@@ -76,7 +82,7 @@ with DAG(
     evaluate = stage("evaluate")
     promote = stage("promote")
     refresh = stage("refresh", outlets=[MODEL])
-    score = stage("score")
+    score = stage("score", outlets=[RECOMMENDATIONS])
     report = stage("report")
 
     chain(night, collect, embed, plan, shards, generate, gather, inspect, blend)

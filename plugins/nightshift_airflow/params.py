@@ -1,7 +1,8 @@
 """The form of a night: what a person may ask for, and which settings that overrides.
 
-Defaults and meanings come from the settings tree, so the form never says something else than
-`nightshift settings`. An empty field leaves the setting as it is: a scheduled night passes none.
+Types, limits, choices and meanings come from the schema of the settings, so the form never says
+something else than `nightshift settings`. An empty field leaves the setting as it is: a scheduled
+night passes none.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from nightshift.settings import GenerateSettings, Settings
 
 _NIGHT = r"^\s*(\d{4}-\d{2}-\d{2}[^/]*(/\d{4}-\d{2}-\d{2}[^/]*)?)?$"
 
-FORM = (
-    "night",
-    "first_night",
-    "strategies",
-    "samples_off",
-    "sample_budget",
-    "token_budget",
-    "seed",
-    "dry_run",
-)
+OVERRIDES = {
+    "engine": ("Language model engine", "generate.engine.name"),
+    "sample_budget": ("Sample budget", "generate.budget.samples"),
+    "token_budget": ("Token budget", "generate.budget.tokens"),
+    "seconds_budget": ("Time budget", "generate.budget.seconds"),
+    "seed": ("Seed (of training, too)", "generate.seed"),
+}
+"""Field of the form: its title, and the setting that it stands for."""
+FORM = ("night", "first_night", "strategies", "samples_off", *OVERRIDES, "dry_run")
+_LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "pattern")
 
 
 def night_form(settings: Settings) -> dict[str, Param]:
@@ -37,7 +38,8 @@ def night_form(settings: Settings) -> dict[str, Param]:
             pattern=_NIGHT,
             title="Night",
             description="A date (2017-11-20), or start/end for one longer night "
-            "(2017-11-20/2017-11-27). UTC. A scheduled run takes its own interval.",
+            "(2017-11-20/2017-11-27). UTC. A scheduled run takes its own interval; for several "
+            "nights there is the DAG nightly_range.",
         ),
         **what_form(settings),
     }
@@ -45,7 +47,7 @@ def night_form(settings: Settings) -> dict[str, Param]:
 
 def what_form(settings: Settings) -> dict[str, Param]:
     """The part of the form that is not the date."""
-    generate = settings.generate
+    known = _strategies(settings.generate)
     return {
         "first_night": Param(
             False,
@@ -55,10 +57,10 @@ def what_form(settings: Settings) -> dict[str, Param]:
             "In a backfill: the date of its first night.",
         ),
         "strategies": Param(
-            list(generate.strategies),
+            list(settings.generate.strategies),
             type="array",
-            items={"type": "string", "enum": _strategies(generate)},
-            examples=_strategies(generate),
+            items={"type": "string", "enum": known},
+            examples=known,
             title="Strategies",
             description="Ways of making samples tonight.",
         ),
@@ -68,15 +70,7 @@ def what_form(settings: Settings) -> dict[str, Param]:
             title="Samples off",
             description="Make no samples tonight: both lines learn from real events alone.",
         ),
-        "sample_budget": _number(
-            "Sample budget", "Samples to make at most", generate.budget.samples
-        ),
-        "token_budget": _number(
-            "Token budget", "Tokens to generate at most", generate.budget.tokens
-        ),
-        "seed": _number(
-            "Seed", "Seed of generating and of training", f"{generate.seed}, training its own"
-        ),
+        **{name: _from_schema(settings, *of) for name, of in OVERRIDES.items()},
         "dry_run": Param(
             False,
             type="boolean",
@@ -86,15 +80,33 @@ def what_form(settings: Settings) -> dict[str, Param]:
     }
 
 
-def _number(title: str, meaning: str, now: int | str) -> Param:
-    shown = f"{now:,}" if isinstance(now, int) else now
+def _from_schema(settings: Settings, title: str, path: str) -> Param:
+    """A field for one setting: empty, or a value that the setting's own schema allows."""
+    schema = _schema_at(path)
+    now: Any = settings
+    for name in path.split("."):
+        now = getattr(now, name)
+    shown = f"{now:,}" if isinstance(now, int | float) else now
+    choices: dict[str, Any] = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
     return Param(
         None,
-        type=["integer", "null"],
-        minimum=0,
+        type=[schema["type"], "null"],
         title=title,
-        description=f"{meaning}. Empty: as in the settings ({shown}).",
+        description=f"{schema['description'].capitalize()}. Empty: as in the settings ({shown}).",
+        **choices,
+        **{limit: schema[limit] for limit in _LIMITS if limit in schema},
     )
+
+
+def _schema_at(path: str) -> dict[str, Any]:
+    """The JSON schema of one setting, such as `generate.budget.tokens`."""
+    whole = Settings.model_json_schema()
+    found: dict[str, Any] = whole
+    for name in path.split("."):
+        found = found["properties"][name]
+        if "$ref" in found:
+            found = whole["$defs"][found["$ref"].rpartition("/")[2]]
+    return found
 
 
 def _strategies(generate: GenerateSettings) -> list[str]:
@@ -109,10 +121,8 @@ def overrides(params: Mapping[str, Any]) -> Iterator[str]:
         yield "generate.strategies=[]"
     elif strategies is not None and tuple(strategies) != Settings.load().generate.strategies:
         yield f"generate.strategies={json.dumps(list(strategies))}"
-    if params.get("sample_budget") is not None:
-        yield f"generate.budget.samples={params['sample_budget']}"
-    if params.get("token_budget") is not None:
-        yield f"generate.budget.tokens={params['token_budget']}"
-    if params.get("seed") is not None:
-        yield f"generate.seed={params['seed']}"
+    for name, (_, path) in OVERRIDES.items():
+        if params.get(name) is not None:
+            yield f"{path}={params[name]}"
+    if params.get("seed") is not None:  # of training as well as of generating
         yield f"finetune.seeds=[{params['seed']}]"

@@ -1,7 +1,7 @@
 """Which night is this run about?
 
     1. the form (or `--conf`): `night`
-    2. the data interval of a scheduled or backfilled run
+    2. the data interval of a scheduled or backfilled run, the night that an asset's event names
     3. an error that says how to name one
 
 Airflow gives a manual run without a date no interval at all, and a manual run *with* a logical
@@ -11,7 +11,7 @@ date the interval of some other day; so those take their night from the form alo
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,7 @@ from nightshift.settings import Settings
 from nightshift_airflow.params import FORM, overrides
 
 FROM_INTERVAL = frozenset({"scheduled", "backfill"})
+ASSET_TRIGGERED = "asset_triggered"
 _HINT = 'fill in "night" in the form, or pass --conf \'{"night": "2017-11-20"}\''
 
 
@@ -78,6 +79,8 @@ def resolve(
     params: Mapping[str, Any],
     conf: Mapping[str, Any] | None = None,
     interval: tuple[datetime | None, datetime | None] = (None, None),
+    events: Sequence[Mapping[str, Any]] = (),
+    samples_off: bool = False,
     now: datetime | None = None,
 ) -> Run:
     """The night of a run and what its form asks for.
@@ -87,6 +90,8 @@ def resolve(
         params: the form with its defaults filled in.
         conf: what was typed or passed, to find misspelled keys.
         interval: the data interval; used for scheduled and backfilled runs only.
+        events: the extras of the asset events that triggered the run.
+        samples_off: the switch of this installation; the form can only add to it.
 
     Raises:
         UsageError: no night, two nights, one that is not over, or an unknown key.
@@ -97,7 +102,10 @@ def resolve(
             f"The form has no field {', '.join(map(repr, unknown))}.",
             hint=f"its fields are {', '.join(FORM)}",
         )
-    night = _night(run_type, str(params.get("night") or "").strip(), interval)
+    asked = str(params.get("night") or "").strip()
+    if not asked and run_type == ASSET_TRIGGERED:
+        asked = _night_of_events(events)
+    night = _night(run_type, asked, interval)
     if night.end > (now or datetime.now(UTC)):
         raise UsageError(
             f"Night {night.key} is not over: its events cannot judge anything yet.",
@@ -107,8 +115,24 @@ def resolve(
         night=night,
         first=_is_first(run_type, params.get("first_night"), night),
         dry=bool(params.get("dry_run")),
-        sets=tuple(overrides(params)),
+        sets=tuple(overrides({**params, "samples_off": True} if samples_off else params)),
     )
+
+
+def _night_of_events(events: Sequence[Mapping[str, Any]]) -> str:
+    """The one night that the events name, however many there are."""
+    named = {str(extra.get("night") or "").strip() for extra in events} - {""}
+    if not named:
+        raise UsageError(
+            "The asset's event names no night.",
+            hint='emit it with a night in its extra: {"night": "2017-11-20"}',
+        )
+    if len(named) > 1:
+        raise UsageError(
+            f"Events of {len(named)} nights arrived at once: {', '.join(sorted(named))}.",
+            hint="one run is one night: trigger `nightly_range` for them",
+        )
+    return named.pop()
 
 
 def _night(run_type: str, asked: str, interval: tuple[datetime | None, datetime | None]) -> Night:
@@ -144,7 +168,7 @@ def _is_first(run_type: str, asked: Any, night: Night) -> bool:
     return bool(asked)
 
 
-def run_of(context: Mapping[str, Any]) -> Run:
+def run_of(context: Mapping[str, Any], *, samples_off: bool = False) -> Run:
     """`resolve` from an Airflow task's context."""
     dag_run = context["dag_run"]
     return resolve(
@@ -152,4 +176,12 @@ def run_of(context: Mapping[str, Any]) -> Run:
         params=dict(context["params"]),
         conf=dag_run.conf,
         interval=(dag_run.data_interval_start, dag_run.data_interval_end),
+        events=extras_of(context),
+        samples_off=samples_off,
     )
+
+
+def extras_of(context: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The extras of the asset events that triggered this run; none for other runs."""
+    triggers = context.get("triggering_asset_events") or {}
+    return [event.extra for events in triggers.values() for event in events]

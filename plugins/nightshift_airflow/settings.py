@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from nightshift.errors import SettingsError
@@ -33,14 +33,29 @@ class AirflowSettings(BaseSettings):
         None, description="nothing is scheduled after this date: for a shop that is history"
     )
     gpu_pool: str = Field(
-        "default_pool", description="pool of generate, tune and finetune; as many slots as GPUs"
+        "gpu", description="pool of generate, tune and finetune; it needs as many slots as GPUs"
     )
+    gpu_slots: int = Field(1, ge=1, description="slots that `make up` gives to that pool")
     parent_wait_seconds: int = Field(
         6 * 3600, ge=0, description="how long a night waits for the state it starts from"
     )
     retries: int = Field(2, ge=0, description="per task; doubled waits in between")
     retry_seconds: float = Field(60.0, ge=0, description="wait before the first retry")
     max_active_runs: int = Field(2, ge=1, description="nights of the schedule at the same time")
+
+    alert_url: SecretStr | None = Field(
+        None,
+        description='webhook that alerts are posted to, as {"text": …}; they are logged anyway',
+    )
+    deadline_hours: float = Field(
+        8.0, gt=0, description="a night that takes longer than this raises an alert"
+    )
+    approval_hours: float = Field(
+        24.0, gt=0, description="how long a promotion waits for a person; then it is rejected"
+    )
+    smoke_schedule: str | None = Field(
+        None, description="cron of the DAG `smoke`; without it only by hand"
+    )
 
     image: str = Field("nightshift-worker:latest", description="what a pod runs")
     namespace: str = Field("nightshift", description="where pods are started")
@@ -49,6 +64,13 @@ class AirflowSettings(BaseSettings):
     )
     pod_template: Path | None = Field(None, description="YAML of a pod: resources, security, nodes")
     gpus: int = Field(0, ge=0, description="GPUs of a pod that generates or trains")
+
+    @field_validator("alert_url")
+    @classmethod
+    def _is_web(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
+            raise ValueError("a webhook starts with https:// (or http://)")
+        return url
 
     @property
     def end_date(self) -> datetime | None:

@@ -152,4 +152,5 @@ def test_assets_tell_other_dags_what_is_new(dag: Any) -> None:
         "collect": ["nightshift_snapshot"],
         "inspect": ["nightshift_accepted_samples"],
         "refresh": ["nightshift_model"],
+        "score": ["nightshift_recommendations"],
     }

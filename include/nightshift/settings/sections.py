@@ -130,15 +130,17 @@ class TextSettings(Section):
 class Budget(Section):
     """What one night's generation may cost."""
 
-    samples: int = Field(40_000, ge=0)
-    tokens: int = Field(20_000, ge=0, description="generated tokens over all language models")
-    seconds: float = Field(3600.0, gt=0)
+    samples: int = Field(40_000, ge=0, description="samples to make at most")
+    tokens: int = Field(20_000, ge=0, description="tokens to generate, over all language models")
+    seconds: float = Field(3600.0, gt=0, description="seconds to generate, over all shards")
 
 
 class EngineSettings(Section):
     """What runs a language model."""
 
-    name: Literal["ctranslate2", "transformers"] = "ctranslate2"
+    name: Literal["ctranslate2", "transformers"] = Field(
+        "ctranslate2", description="what runs the language model"
+    )
     model: Path | None = Field(None, description="model folder; default: SmolLM2 from its wheel")
     batch: int = Field(32, ge=1)
 
@@ -174,7 +176,7 @@ class GenerateSettings(Section):
     """Which samples are made, how many, and how they are cut into shards."""
 
     strategies: tuple[str, ...] = ("text_neighbours", "negatives", "llm_queries")
-    seed: int = 0
+    seed: int = Field(0, description="seed of generating")
     budget: Budget = Budget()
     shard_targets: int = Field(2000, ge=1, description="targets per shard")
     chunk_targets: int = Field(100, ge=1, description="targets per chunk, the unit of resuming")
