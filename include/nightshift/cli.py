@@ -27,6 +27,7 @@ COMMANDS = (
     "registry",
     "approval",
     "status",
+    "backfill_plan",
     "doctor",
 )
 

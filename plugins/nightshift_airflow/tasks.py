@@ -18,7 +18,6 @@ from nightshift_airflow.operators.stage import RESOLVER
 from nightshift_airflow.resolver import Run, run_of
 from nightshift_airflow.settings import airflow_settings
 
-ON_GPU = frozenset({"generate", "tune", "finetune"})
 LONG = timedelta(hours=6)
 """For what generates or trains: a night has to end before the next one."""
 SHORT = timedelta(hours=2)
@@ -57,7 +56,7 @@ def stage_for_each(name: str, parts: Any, **kwargs: Any) -> Any:
 
 
 def _common(name: str) -> dict[str, Any]:
-    heavy = name in ON_GPU
+    heavy = STAGES[name].gpu
     # What `gather` counts against the failure budget is no alert, shard by shard.
     tolerated = {"on_failure_callback": None} if name == "generate" else {}
     return {

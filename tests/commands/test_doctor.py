@@ -206,3 +206,24 @@ def test_the_interpreter_is_this_one() -> None:
 
     assert sys.executable in finding.detail
     assert finding.status == OK
+
+
+def test_only_what_is_asked_for_is_looked_at(settings: Settings) -> None:
+    assert {f.what for f in examine(settings, ["lake"])} == {"lake"}
+    assert {f.what for f in examine(settings, ["memory", "python"])} == {"python", "memory"}
+
+
+def test_the_encoder_is_tried_on_request(settings: Settings) -> None:
+    (found,) = examine(settings, ["encoder"])
+
+    assert found.status == OK
+    assert "384 numbers" in found.detail
+
+
+def test_a_failure_ends_with_one_line_that_says_what(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["doctor", "--only", "encoder", "--set", "text.encoder=/no-such-model"])
+
+    assert code == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("nightshift: encoding: ")

@@ -108,10 +108,7 @@ def _lines(
 ) -> Iterator[str]:
     if left_out:
         yield f"{left_out} earlier nights: --from DATE shows them"
-    nights = list(found)
-    for start in range(0, len(nights), COLUMNS):
-        yield from _block(lake, {n: found[n] for n in nights[start : start + COLUMNS]})
-        yield ""
+    yield from blocks(lake, found)
     whys = list(_whys(found))
     yield from whys
     if whys:
@@ -121,6 +118,14 @@ def _lines(
     else:
         yield f"live: the {live.line} line of night {live.night} (entry {live.number}, {live.kind})"
     yield from _next(lake, found)
+
+
+def blocks(lake: Lake, found: Mapping[Night, Standings]) -> Iterator[str]:
+    """The table, as many nights wide as fit, one block below the other."""
+    nights = list(found)
+    for start in range(0, len(nights), COLUMNS):
+        yield from _block(lake, {n: found[n] for n in nights[start : start + COLUMNS]})
+        yield ""
 
 
 def _block(lake: Lake, found: Mapping[Night, Standings]) -> Iterator[str]:

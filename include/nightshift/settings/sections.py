@@ -286,6 +286,13 @@ class EvaluateSettings(Section):
     max_coverage_loss: float = Field(0.1, ge=0)
 
 
+class CostSettings(Section):
+    """What machines cost, for estimates. No part of any key."""
+
+    gpu_hour: float = Field(0.0, ge=0, description="price of a GPU-hour; 0: no money is shown")
+    currency: str = Field("USD", description="of the prices")
+
+
 class PromotionSettings(Section):
     """How a verdict goes live. No part of any key: it changes what is served, not what is made."""
 

@@ -33,6 +33,7 @@ from nightshift.settings.sections import (
     BlendSettings,
     CollectSettings,
     ComputeSettings,
+    CostSettings,
     EvaluateSettings,
     FinetuneSettings,
     GenerateSettings,
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     finetune: FinetuneSettings = FinetuneSettings()
     tune: TuneSettings = TuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    cost: CostSettings = CostSettings()
     promotion: PromotionSettings = PromotionSettings()
     score: ScoreSettings = ScoreSettings()
 

@@ -74,6 +74,8 @@ class Stage:
     fingerprint: str | None = None
     """`module:function(night, settings) -> dict`, for what lies outside the lake."""
     version: str = "1"
+    gpu: bool = False
+    """It generates or trains: a GPU makes it quicker, and a pool says how many run at once."""
 
     def partition(self, night: Night, parts: Mapping[str, str]) -> str:
         if self.dataset == "state":

@@ -44,6 +44,7 @@ STAGES: dict[str, Stage] = {
             sections=("generate",),
             inputs=(_SNAPSHOT, _VECTORS, Input("plan")),
             parts=("shard",),
+            gpu=True,
         ),
         Stage(
             name="gather",
@@ -79,6 +80,7 @@ STAGES: dict[str, Stage] = {
             ),
             inputs=(_SNAPSHOT,),
             more=inputs.parent,
+            gpu=True,
         ),
         Stage(
             name="blend",
@@ -100,6 +102,7 @@ STAGES: dict[str, Stage] = {
             inputs=(_SNAPSHOT, _VECTORS, Input("blend"), Input("recipe")),
             more=inputs.parent,
             parts=("arm", "seed"),
+            gpu=True,
         ),
         Stage(
             name="morning",
@@ -145,6 +148,7 @@ STAGES: dict[str, Stage] = {
                 Input("verdict"),
             ),
             more=inputs.of_refresh,
+            gpu=True,
         ),
         Stage(
             name="score",
