@@ -17,8 +17,6 @@ the night's own events, and makes the better line live.
 However a night is asked for, it is the same night with the same result.
 """
 
-from datetime import UTC, datetime
-
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronDataIntervalTimetable, TriggerRule, chain
 
 from nightshift.settings import Settings
@@ -45,9 +43,9 @@ with DAG(
     schedule=AssetOrTimeSchedule(
         timetable=CronDataIntervalTimetable(place.schedule, timezone="UTC"), assets=EVENTS
     ),
-    start_date=datetime(2000, 1, 1, tzinfo=UTC),  # a backfill may reach as far back as the shop
+    start_date=place.start_date,
     end_date=place.end_date,
-    catchup=False,
+    catchup=place.catchup,
     is_paused_upon_creation=True,
     max_active_runs=place.max_active_runs,
     params=night_form(Settings.load()),

@@ -40,6 +40,15 @@ class Alert(BaseNotifier):
         send(failure(context))
 
 
+class Question(BaseNotifier):
+    """Says that a person is asked something, and where to answer."""
+
+    def notify(self, context: Any) -> None:
+        asking = context["task"]
+        where = asking.generate_link_to_ui_from_context(context=context)
+        send(f"{asking.subject} Answer: {where}", level=logging.INFO)
+
+
 def failure(context: Mapping[str, Any]) -> str:
     """The line for a task that failed for good."""
     instance = context["ti"]
@@ -77,9 +86,9 @@ async def late(hours: float, context: Mapping[str, Any]) -> str:
     return text
 
 
-def send(text: str) -> bool:
+def send(text: str, level: int = logging.ERROR) -> bool:
     """Log a line and post it to the webhook, if there is one; False when that did not take it."""
-    _log.error("ALERT %s", text)
+    _log.log(level, "ALERT %s", text)
     url = airflow_settings().alert_url
     if url is None:
         return False

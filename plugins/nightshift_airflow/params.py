@@ -29,6 +29,16 @@ FORM = ("night", "first_night", "strategies", "samples_off", *OVERRIDES, "dry_ru
 _LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "pattern")
 
 
+NIGHT_PARAM = Param(
+    None,
+    type=["string", "null"],
+    pattern=_NIGHT,
+    title="Night",
+    description="A date (2017-11-20); empty: the newest night that was scored.",
+)
+"""The field of DAGs that come after a night."""
+
+
 def night_form(settings: Settings) -> dict[str, Param]:
     """The form of `nightly`, filled with the settings of this installation."""
     return {

@@ -7,7 +7,7 @@ Environment variables, such as `NIGHTSHIFT_AIRFLOW__RUNNER=pod`.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,12 @@ class AirflowSettings(BaseSettings):
         "process", description="a stage is a process beside the task, or a Kubernetes pod"
     )
     schedule: str = Field("0 0 * * *", description="cron, UTC; each run's interval is one night")
+    start_night: date = Field(
+        date(2000, 1, 1), description="nothing is scheduled or backfilled before this date"
+    )
+    catchup: bool = Field(
+        False, description="after a pause, schedule every night that was missed, not the last alone"
+    )
     last_night: date | None = Field(
         None, description="nothing is scheduled after this date: for a shop that is history"
     )
@@ -71,6 +77,18 @@ class AirflowSettings(BaseSettings):
         if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
             raise ValueError("a webhook starts with https:// (or http://)")
         return url
+
+    @property
+    def as_of(self) -> list[str]:
+        """For a shop that is history, its last moment stands in for now; else nothing."""
+        if self.last_night is None:
+            return []
+        return ["--as-of", (self.last_night + timedelta(days=1)).isoformat()]
+
+    @property
+    def start_date(self) -> datetime:
+        """`start_night` as Airflow takes it."""
+        return datetime.combine(self.start_night, time(), UTC)
 
     @property
     def end_date(self) -> datetime | None:

@@ -6,16 +6,18 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Variable, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nightshift.errors import NightshiftError, UsageError
 from nightshift.lake import Lake
-from nightshift.night import nights_between, parse_time
+from nightshift.night import Night, nights_between, parse_time
+from nightshift.settings import Settings
 from nightshift.stages import STAGES, parts_of
 from nightshift_airflow.alerts import Alert
 from nightshift_airflow.console import say
+from nightshift_airflow.operators.command import CommandOperator
 from nightshift_airflow.operators.stage import RESOLVER
-from nightshift_airflow.resolver import Run, run_of
+from nightshift_airflow.resolver import Run, extras_of, run_of
 from nightshift_airflow.settings import airflow_settings
 
 LONG = timedelta(hours=6)
@@ -53,6 +55,11 @@ def stage_for_each(name: str, parts: Any, **kwargs: Any) -> Any:
     label = " ".join(f"{{{{ task.parts['{part}'] }}}}" for part in STAGES[name].parts)
     mapped = operator_class().partial(**_common(name), map_index_template=label, **kwargs)
     return mapped.expand(parts=parts)
+
+
+def worker_command(**kwargs: Any) -> Any:
+    """A command where the stages run: a process, or a pod."""
+    return CommandOperator(**kwargs)
 
 
 def _common(name: str) -> dict[str, Any]:
@@ -133,6 +140,29 @@ def nights_asked(**context: Any) -> list[dict[str, Any]]:
         }
         for number, night in enumerate(nights_between(*days))
     ]
+
+
+@task(task_id="offer")
+def offer(**context: Any) -> dict[str, Any]:
+    """What a night has to offer: the one of the form or of the asset's events, or the newest.
+
+    Skips when nothing waits for a person.
+    """
+    from nightshift.registry.approval import candidate
+
+    named = [str(extra["night"]) for extra in extras_of(context) if extra.get("night")]
+    asked = str(context["params"].get("night") or "").strip()
+    nights = [Night.parse(text) for text in ([asked] if asked else named)]
+    try:
+        lake = Lake.of(Settings.load())
+        found = candidate(lake, max(nights, key=lambda night: night.end, default=None))
+    except NightshiftError as error:
+        raise AirflowFailException(str(error)) from None
+    say(f"night {found.night}, the {found.line} line: {found.standing}")
+    # Whoever triggers it by hand may change a no into a yes.
+    if not found.waits and not (found.standing == "rejected" and not named):
+        raise AirflowSkipException(f"nothing waits: night {found.night} is {found.standing}")
+    return {"night": found.night, "line": found.line, "card": found.card}
 
 
 def _parts(name: str, run: Run) -> list[dict[str, str]]:

@@ -39,6 +39,8 @@ def test_defaults_come_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> Non
         ("samples_off", True, "generate.strategies", ()),
         ("sample_budget", 0, "generate.budget.samples", 0),
         ("token_budget", 77, "generate.budget.tokens", 77),
+        ("seconds_budget", 1.5, "generate.budget.seconds", 1.5),
+        ("engine", "transformers", "generate.engine.name", "transformers"),
         ("seed", 5, "generate.seed", 5),
         ("seed", 5, "finetune.seeds", (5,)),
     ],
@@ -62,6 +64,8 @@ def test_a_field_becomes_a_setting(field: str, value: object, path: str, expecte
         ("night", "2017-11-20/"),
         ("strategies", ["no_such_strategy"]),
         ("sample_budget", -1),
+        ("seconds_budget", 0),  # the limit of the setting itself
+        ("engine", "gpt"),
         ("seed", "three"),
         ("dry_run", "yes"),
     ],

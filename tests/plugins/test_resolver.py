@@ -97,3 +97,49 @@ def test_the_command_line_says_what_the_form_said() -> None:
     assert run.settings().generate.seed == 3
     assert run.settings().finetune.seeds == (3,)
     assert run.settings().night.first == run.night.start
+
+
+EVENT = [{"night": "2017-11-20", "rows": 7}]
+
+
+def test_an_asset_names_the_night() -> None:
+    def resolved_by(*extras: dict[str, Any], night: str | None = None) -> Run:
+        given = {"night": night} if night else {}
+        return resolve(run_type="asset_triggered", params=given, conf=given, events=extras, now=NOW)
+
+    assert resolved_by(*EVENT).night == Night.parse("2017-11-20")
+    assert resolved_by(*EVENT, {"night": " 2017-11-20"}, {}).night == Night.parse("2017-11-20")
+    assert resolved_by({"night": "2017-11-20/2017-11-27"}).night.key.startswith("20171120T")
+    with pytest.raises(UsageError, match="names no night") as raised:
+        resolved_by({"rows": 7})
+    assert '{"night": "2017-11-20"}' in raised.value.hint
+    with pytest.raises(UsageError, match="2 nights arrived at once: 2017-11-20, 2017-11-21"):
+        resolved_by(*EVENT, {"night": "2017-11-21"})
+    with pytest.raises(UsageError, match="not a date"):
+        resolved_by({"night": "'; drop table users; --"})
+
+
+def test_however_it_is_asked_for_it_is_the_same_run() -> None:
+    form = {"night": "2017-11-20", "seed": 3}
+    asked = [
+        resolve(run_type="manual", params=form, conf=form, now=NOW),
+        resolve(run_type="scheduled", params={"seed": 3}, interval=DAY, now=NOW),
+        resolve(run_type="backfill", params={"seed": 3}, interval=DAY, now=NOW),
+        resolve(run_type="asset_triggered", params={"seed": 3}, events=EVENT, now=NOW),
+    ]
+
+    assert len({run.arguments("collect")[2] for run in asked}) == 1
+    assert all(run == asked[0] for run in asked)
+
+
+def test_the_switch_of_the_installation_turns_samples_off() -> None:
+    off = resolve(
+        run_type="scheduled",
+        params={"samples_off": False, "strategies": ["negatives"]},
+        interval=DAY,
+        samples_off=True,
+        now=NOW,
+    )
+
+    assert off.sets == ("generate.strategies=[]",)
+    assert off.settings().generate.strategies == ()

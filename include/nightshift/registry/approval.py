@@ -18,7 +18,6 @@ from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import Night
 from nightshift.registry.alias import PIN, Move, live, move_alias
-from nightshift.registry.serving import serve
 from nightshift.settings import Settings
 from nightshift.stages import night_partition
 
@@ -89,6 +88,8 @@ def approve(
         UsageError: a later night is live, or another one is pinned.
         DatasetMissing: the night has not been scored.
     """
+    from nightshift.registry.serving import serve  # polars and SQLAlchemy: only to write
+
     offered = candidate(lake, night)
     _, state, line = _offer(lake, Night.parse(offered.night))
     said = f"approved by {by}: {reason}"
