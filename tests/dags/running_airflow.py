@@ -76,6 +76,17 @@ class Api:
         ]
         return tasks
 
+    def why(self, run: str) -> str:
+        """What the failed tasks of a run wrote last, to say why a test fails."""
+        failed = [task for task in self.tasks(run) if task["state"] == "failed"]
+        return "\n".join(f"{task['task_id']}: {self.log(run, task)[-2000:]}" for task in failed)
+
+    def log(self, run: str, task: dict[str, Any]) -> str:
+        """The log of a task's last try."""
+        where = f"{run}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+        found = self.call("GET", f"{where}?map_index={task['map_index']}")["content"]
+        return "\n".join(json.dumps(line) for line in found)
+
     def result(self, run: str, task: dict[str, Any]) -> Any:
         """What a task returned."""
         where = f"{run}/taskInstances/{task['task_id']}/xcomEntries/return_value"
