@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from airflow.sdk import Param
@@ -110,13 +111,19 @@ def _from_schema(settings: Settings, title: str, path: str) -> Param:
 
 def _schema_at(path: str) -> dict[str, Any]:
     """The JSON schema of one setting, such as `generate.budget.tokens`."""
-    whole = Settings.model_json_schema()
+    whole = _schema()
     found: dict[str, Any] = whole
     for name in path.split("."):
         found = found["properties"][name]
         if "$ref" in found:
             found = whole["$defs"][found["$ref"].rpartition("/")[2]]
     return found
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    """Of the whole tree; made once, since every parse of a DAG file asks for it."""
+    return Settings.model_json_schema()
 
 
 def _strategies(generate: GenerateSettings) -> list[str]:
