@@ -18,7 +18,6 @@ from pathlib import Path
 
 from nightshift.errors import NightshiftError
 from nightshift.settings import CONFIG_VARIABLE, Settings
-from nightshift_airflow.settings import PREFIX
 
 METADATA_DATABASE = "airflow"
 USER = "admin"
@@ -132,10 +131,6 @@ def environment(
         "GX_ANALYTICS_ENABLED": "false",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def gpu_pool(environ: Mapping[str, str]) -> str:
-    return environ.get(f"{PREFIX}GPU_POOL", "gpu")
 
 
 def airflow_command(*arguments: str, environ: Mapping[str, str], log: Path) -> None:

@@ -30,12 +30,11 @@ from nightshift_airflow.local.place import (
     Place,
     airflow_command,
     environment,
-    gpu_pool,
     last_line,
     write_private,
 )
 from nightshift_airflow.local.shop import last_day, shop_of
-from nightshift_airflow.settings import PREFIX
+from nightshift_airflow.settings import PREFIX, airflow_settings
 
 # No log servers: they would listen on every address, and the UI reads the files itself.
 COMPONENTS = {
@@ -45,6 +44,7 @@ COMPONENTS = {
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 DEFAULT_PORT = 8080
+DEFAULT_POOL = "default_pool"  # Airflow's own; its slots are not ours to set
 PORTS_TRIED = 50
 START_SECONDS = 180
 STOP_SECONDS = 20
@@ -54,36 +54,51 @@ HISTORY = timedelta(days=30)
 def up(settings: Settings, *, port: int | None = None) -> int:
     """Start Airflow, wait until every component is healthy, say where it is.
 
+    Components that are up stay as they are: after one was killed, this brings it back.
+
     Raises:
-        NightshiftError: a component ended or did not get healthy; everything is stopped again.
+        NightshiftError: a component ended or did not get healthy. What this call started is
+            stopped again.
     """
     from nightshift.store import embedded
 
     place = Place.of(settings)
     place.make()
-    if alive := running(place):
+    alive = running(place)
+    missing = [name for name in COMPONENTS if name not in alive]
+    if not missing:
         print(f"Airflow is up already ({len(alive)} components).")
         _tell(place)
         return 0
-    port = _free_port(port)
-    log = place.logs / "up.log"
+    port = _port_of(place) if alive else _free_port(port)
     database = embedded.url_for(settings, METADATA_DATABASE)
     environ = environment(settings, place, database=database, port=port)
-    pool = environ[f"{PREFIX}GPU_POOL"] = gpu_pool(environ)
     environ.setdefault(f"{PREFIX}LAST_NIGHT", _last_night(settings))
-    print("preparing Airflow's metadata database …", flush=True)
-    airflow_command("db", "migrate", environ=environ, log=log)
-    airflow_command("pools", "set", pool, "1", "what generates or trains", environ=environ, log=log)
+    if alive:
+        print(f"up: {', '.join(alive)}; starting: {', '.join(missing)}", flush=True)
+    else:
+        _prepare(place, environ)
     write_private(place.home / "url", f"http://127.0.0.1:{port}")
     try:
-        for name, arguments in COMPONENTS.items():
-            _start(place, name, arguments, environ)
+        for name in missing:
+            _start(place, name, COMPONENTS[name], environ)
         _wait_healthy(place, port)
     except BaseException:
-        down(settings)
+        _stop_all(place, missing)
         raise
     _tell(place)
     return 0
+
+
+def _prepare(place: Place, environ: Mapping[str, str]) -> None:
+    """Airflow's tables, and the pool that says how many stages generate or train at once."""
+    wanted = airflow_settings()
+    log = place.logs / "up.log"
+    print("preparing Airflow's metadata database …", flush=True)
+    airflow_command("db", "migrate", environ=environ, log=log)
+    pool = (wanted.gpu_pool, str(wanted.gpu_slots), "what generates or trains")
+    if wanted.gpu_pool != DEFAULT_POOL:
+        airflow_command("pools", "set", *pool, environ=environ, log=log)
 
 
 def _last_night(settings: Settings) -> str:
@@ -97,17 +112,21 @@ def down(settings: Settings) -> int:
     """Stop every component with whatever it started, then the embedded Postgres."""
     from nightshift.store import embedded
 
-    place = Place.of(settings)
-    # The scheduler first: it must start no task while the others go.
-    alive = running(place)
-    for name in ("scheduler", "triggerer", "dag-processor", "api-server"):
-        if name in alive:
-            _stop(alive[name])
-            print(f"stopped {name}")
-        _pid_file(place, name).unlink(missing_ok=True)
+    _stop_all(Place.of(settings), COMPONENTS)
     if embedded.stop(settings):
         print("stopped postgres")
     return 0
+
+
+def _stop_all(place: Place, names: Iterable[str]) -> None:
+    # The scheduler first: it must start no task while the others go.
+    alive = running(place)
+    for name in ("scheduler", "triggerer", "dag-processor", "api-server"):
+        if name in names:
+            if name in alive:
+                _stop(alive[name])
+                print(f"stopped {name}")
+            _pid_file(place, name).unlink(missing_ok=True)
 
 
 def airflow(settings: Settings, arguments: Sequence[str]) -> int:
@@ -116,12 +135,16 @@ def airflow(settings: Settings, arguments: Sequence[str]) -> int:
 
     place = Place.of(settings)
     place.make()
-    url = place.home / "url"
-    port = int(url.read_text().rpartition(":")[2]) if url.is_file() else DEFAULT_PORT
     database = embedded.url_for(settings, METADATA_DATABASE)
-    environ = environment(settings, place, database=database, port=port)
+    environ = environment(settings, place, database=database, port=_port_of(place))
     command = [sys.executable, "-m", "airflow", *arguments]
     return subprocess.run(command, env=environ, check=False).returncode
+
+
+def _port_of(place: Place) -> int:
+    """Where the UI is or was last; the usual port before the first start."""
+    url = place.home / "url"
+    return int(url.read_text().rpartition(":")[2]) if url.is_file() else DEFAULT_PORT
 
 
 def running(place: Place) -> dict[str, psutil.Process]:
