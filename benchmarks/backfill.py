@@ -3,14 +3,15 @@
     make bench NAME=backfill ARGS='--nights 14 --at-once 4 --home /var/tmp/nightshift-backfill'
 
 From nothing: `make up`, the default shop, a first night as the form triggers it, then a backfill of
-the nights after it. Half way the scheduler gets SIGKILL and is started again. While it runs, the GPU
-pool and the live alias are looked at every second. Then every night runs once more without Airflow,
-one after the other, into a second lake, and all datasets of both lakes are compared.
+the nights after it. Half way the scheduler gets SIGKILL and is started again. While it runs, the
+GPU pool and the live alias are looked at every second. Then every night runs once more without
+Airflow, one after the other, into a second lake, and all datasets of both lakes are compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -163,7 +164,7 @@ def watch(api: Any, settings: Any, asked: argparse.Namespace) -> Watched:
 
 def backwards(nights: Sequence[str]) -> int:
     """How often the next night that was live is earlier than the one before."""
-    return sum(later < earlier for earlier, later in zip(nights, nights[1:], strict=False))
+    return sum(later < earlier for earlier, later in itertools.pairwise(nights))
 
 
 def compared(backfilled: Any, in_a_row: Any) -> Iterator[dict[str, Any]]:
