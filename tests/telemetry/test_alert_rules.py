@@ -59,7 +59,7 @@ def test_promtool_agrees() -> None:
         ("test", "prometheus-rules-test.yaml"),
     ):
         done = subprocess.run(
-            ["promtool", action, "rules", f"{file}.yaml"],
+            ["promtool", action, "rules", file],
             cwd=DEPLOY,
             capture_output=True,
             text=True,
