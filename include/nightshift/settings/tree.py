@@ -38,6 +38,7 @@ from nightshift.settings.sections import (
     GenerateSettings,
     InspectionSettings,
     LakeSettings,
+    LogSettings,
     NightSettings,
     ScoreSettings,
     ShopSettings,
@@ -63,6 +64,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     lake: LakeSettings = LakeSettings()
     compute: ComputeSettings = ComputeSettings()
+    log: LogSettings = LogSettings()
     shop: ShopSettings = ShopSettings()
     night: NightSettings = NightSettings()
     collect: CollectSettings = CollectSettings()
