@@ -87,7 +87,7 @@ def test_each_dataset_written_is_what_a_later_stage_reads(shop: Settings, tmp_pa
         assert made["outputFacets"]["outputStatistics"]["rowCount"] == manifest.rows
         assert complete["run"]["facets"]["nominalTime"]["nominalStartTime"].startswith(NIGHT)
     unread = {name.rpartition("/night=")[0].rpartition("/")[2] for _, name in written - read}
-    assert unread == {"recommendations", "report", ""}  # the last is the table in Postgres
+    assert unread == {"report", ""}  # the second is the table in Postgres
     assert "a key for tests" not in (tmp_path / "events.jsonl").read_text()
     every_figure_of_a_real_night_is_shown()
 
