@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import nightshift
+from nightshift import logs
+from nightshift.commands.common import settings_of
 from nightshift.errors import NightshiftError
+from nightshift.settings import Settings
 
 TERMINATION_LOG = Path("/dev/termination-log")
 COMMANDS = (
@@ -28,6 +31,7 @@ COMMANDS = (
     "approval",
     "status",
     "backfill_plan",
+    "metrics",
     "doctor",
 )
 
@@ -57,31 +61,36 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
-    )
     try:
         arguments = parser().parse_args(argv)
-        _set_threads()
+        settings = settings_of(argparse.Namespace(set=arguments.set))
+        logs.set_up(settings.log)
+        _set_threads(settings)
         return int(arguments.command(arguments))
     except NightshiftError as error:
-        print(f"nightshift: {error}", file=sys.stderr)
+        _say(error)
         if os.access(TERMINATION_LOG, os.W_OK):
             TERMINATION_LOG.write_text(error.as_json())
         return error.exit_code
     except KeyboardInterrupt:
-        print("nightshift: stopped; run the same command again to go on", file=sys.stderr)
+        logs.last_word("stopped; run the same command again to go on")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
-def _set_threads() -> None:
-    """Thread pools read these once, at import: set before anything heavy is imported."""
-    from nightshift.settings import Settings
+def _say(error: NightshiftError) -> None:
+    """In the shape that was asked for, also when the command line itself was wrong."""
+    if not logs.is_set_up():
+        with suppress(NightshiftError):  # settings that cannot be read may be what `error` is about
+            logs.set_up(Settings.load().log)
+    logs.last_word(error)
 
-    threads = str(Settings.load().compute.threads)
+
+def _set_threads(settings: Settings) -> None:
+    """Thread pools read these once, at import: set before anything heavy is imported."""
+    threads = str(settings.compute.threads)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
         os.environ.setdefault(name, threads)
     # Waiting threads sleep: on a busy machine, spinning ones make a step ten times slower.

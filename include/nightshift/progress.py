@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from nightshift import logs
+
 LOG_EVERY_SECONDS = 5.0
 
 
@@ -29,7 +31,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._started = self._last = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not logs.as_json():
             self._bar = tqdm(
                 total=self.total, desc=self.label, unit=f" {self.unit}", unit_scale=True
             )
@@ -46,7 +48,7 @@ class Progress:
         now = time.monotonic()
         if now - self._last >= LOG_EVERY_SECONDS:
             self._last = now
-            self._log.info("%s", self.line(note))
+            self._tell(note)
 
     def line(self, note: str = "") -> str:
         """The figures as one line: done/total, rate, seconds left."""
@@ -67,4 +69,8 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         elif kind is None and self.done:
-            self._log.info("%s", self.line())
+            self._tell()
+
+    def _tell(self, note: str = "") -> None:
+        figures = {"label": self.label, "done": self.done, "total": self.total, "unit": self.unit}
+        self._log.info("%s", self.line(note), extra={"progress": figures})

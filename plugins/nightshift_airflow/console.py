@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from nightshift_airflow.telemetry.lines import read
+
 LOGGER = "nightshift_airflow.console"
 
 _log = logging.getLogger(LOGGER)
@@ -20,8 +22,9 @@ tally: Counter[bool] = Counter()
 
 
 def line(text: str) -> None:
-    """A line that a stage wrote, as it is."""
-    _log.info("%s", text)
+    """A line that a stage wrote, in text or JSON."""
+    said = read(text)
+    _log.log(said.level, "%s", said.text)
 
 
 def say(text: str) -> None:

@@ -73,6 +73,13 @@ class ComputeSettings(Section):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 …")
 
 
+class LogSettings(Section):
+    """What a command says on stderr; part of no key."""
+
+    format: Literal["text", "json"] = Field("text", description="json: one object a line")
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
 # --- the shop --------------------------------------------------------------------------------
 
 

@@ -39,6 +39,7 @@ from nightshift.settings.sections import (
     GenerateSettings,
     InspectionSettings,
     LakeSettings,
+    LogSettings,
     NightSettings,
     PromotionSettings,
     ScoreSettings,
@@ -65,6 +66,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     lake: LakeSettings = LakeSettings()
     compute: ComputeSettings = ComputeSettings()
+    log: LogSettings = LogSettings()
     shop: ShopSettings = ShopSettings()
     night: NightSettings = NightSettings()
     collect: CollectSettings = CollectSettings()

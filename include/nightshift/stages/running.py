@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import nightshift
+from nightshift import logs
 from nightshift.errors import (
     DatasetMissing,
     DiskFull,
@@ -66,7 +67,14 @@ def run(
     """
     parts = dict(parts or {})
     stage = _stage(name, parts)
-    started = time.monotonic()
+    with logs.at(night=night.key, stage=name, **parts):
+        return _run(stage, night, settings, parts, force=force)
+
+
+def _run(
+    stage: Stage, night: Night, settings: Settings, parts: dict[str, str], *, force: bool
+) -> Ran:
+    name, started = stage.name, time.monotonic()
     try:
         lake = Lake.of(settings)
         inputs = resolve_inputs(stage, lake, night, settings)

@@ -14,6 +14,7 @@ from nightshift.manifest import Manifest
 from nightshift.stages import STAGES
 from nightshift_airflow.process import Ended
 from nightshift_airflow.resolver import Run
+from nightshift_airflow.telemetry.lines import read
 
 WILL_NOT_HEAL = frozenset(
     kind.exit_code
@@ -100,7 +101,8 @@ def cause(stage: str, ended: Ended) -> str:
         name = signal.Signals(-ended.status).name
         hint = " Hint: often memory; see the kernel's log." if name == "SIGKILL" else ""
         return f"{stage} was killed by {name}.{hint}"
-    said = [line for line in ended.stderr if line.startswith(_MARK)]
-    spoken = [line for line in ended.stderr if line.strip()]
+    lines = [read(line).text for line in ended.stderr]
+    said = [line for line in lines if line.startswith(_MARK)]
+    spoken = [line for line in lines if line.strip()]
     text = said[-1].removeprefix(_MARK) if said else (spoken[-1] if spoken else "no output")
     return f"{stage} failed (exit {ended.status}): {text}"

@@ -18,6 +18,8 @@ from nightshift_airflow.operators.outcome import confirmed, summary
 from nightshift_airflow.operators.stage import RESOLVER, describe_assets, wanted
 from nightshift_airflow.resolver import Run
 from nightshift_airflow.settings import PREFIX, AirflowSettings, airflow_settings
+from nightshift_airflow.telemetry.lineage import Lineage
+from nightshift_airflow.telemetry.lines import pod_line
 
 SECRET = ("NIGHTSHIFT_STORE__", "NIGHTSHIFT_LAKE__OPTIONS")
 """Variables that may hold a password: they come from the secret, never from the pod's spec."""
@@ -28,10 +30,10 @@ STARTUP_SECONDS = 900
 """Pulling an image with torch, or waiting for a GPU node to join, takes minutes."""
 
 
-class PodStageOperator(KubernetesPodOperator):
+class PodStageOperator(Lineage, KubernetesPodOperator):
     """`StageOperator` on Kubernetes; takes the same `stage`, `parts` and `needs`."""
 
-    template_fields: Sequence[str] = (*KubernetesPodOperator.template_fields, "parts")
+    template_fields: Sequence[str] = (*KubernetesPodOperator.template_fields, "parts", "asked")
     ui_color = "#cfe3d4"
 
     def __init__(
@@ -60,6 +62,7 @@ class PodStageOperator(KubernetesPodOperator):
             "do_xcom_push": False,  # no sidecar; the result comes from the lake
             "startup_timeout_seconds": STARTUP_SECONDS,
             "log_events_on_failure": True,
+            "log_formatter": pod_line,
             "automount_service_account_token": False,
         }
         super().__init__(**(defaults | kwargs))

@@ -14,12 +14,14 @@ from nightshift_airflow.console import ended, line
 from nightshift_airflow.operators.outcome import result_of_process
 from nightshift_airflow.process import GroupProcess
 from nightshift_airflow.resolver import Run
+from nightshift_airflow.telemetry.lineage import Lineage
+from nightshift_airflow.telemetry.stats import told
 
 RESOLVER = "night"
 """The task that resolves the run's night; its return value is a `Run` as JSON."""
 
 
-class StageOperator(BaseOperator):
+class StageOperator(Lineage, BaseOperator):
     """Runs `nightshift STAGE --night …` and returns its result: a URI, a digest, counts.
 
     Args:
@@ -29,7 +31,7 @@ class StageOperator(BaseOperator):
             task after any failure; this keeps it from going on with an older night's plan.
     """
 
-    template_fields: Sequence[str] = ("parts",)
+    template_fields: Sequence[str] = ("parts", "asked")
     ui_color = "#dbe7f3"
 
     def __init__(
@@ -94,7 +96,8 @@ def stage_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def describe_assets(
     outlets: Sequence[Any], context: Any, run: Run, result: Mapping[str, Any]
 ) -> None:
-    """Let an asset's event say which night it is and where it lies."""
+    """Let an asset's event say which night it is and where it lies; tell the stage's metrics."""
+    told(run, result)
     for asset in outlets:
         context["outlet_events"][asset].extra = {
             "night": run.night.key,

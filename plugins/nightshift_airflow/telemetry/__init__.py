@@ -1,0 +1,1 @@
+"""What a stage tells the systems that watch: lineage, metrics, log lines."""
