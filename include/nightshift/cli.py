@@ -18,7 +18,17 @@ import nightshift
 from nightshift.errors import NightshiftError
 
 TERMINATION_LOG = Path("/dev/termination-log")
-COMMANDS = ("night", "stage", "settings", "load", "store", "registry", "status", "doctor")
+COMMANDS = (
+    "night",
+    "stage",
+    "settings",
+    "load",
+    "store",
+    "registry",
+    "status",
+    "doctor",
+    "housekeeping",
+)
 
 _DESCRIPTION = """\
 The night crew of an online shop: writes the training samples that the shop is short of, inspects

@@ -1,5 +1,6 @@
 """The settings: their sections, and the tree that files, variables and flags fill in."""
 
+from nightshift.settings.retention import RetentionSettings
 from nightshift.settings.sections import (
     Budget,
     CollectSettings,
@@ -20,6 +21,7 @@ __all__ = [
     "GenerateSettings",
     "InspectionSettings",
     "ModelSettings",
+    "RetentionSettings",
     "Settings",
     "TuneSettings",
     "Withhold",

@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from nightshift.errors import SettingsError
+from nightshift.settings.retention import RetentionSettings
 from nightshift.settings.sections import (
     BlendSettings,
     CollectSettings,
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     tune: TuneSettings = TuneSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     score: ScoreSettings = ScoreSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @classmethod
     def settings_customise_sources(
