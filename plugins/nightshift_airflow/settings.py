@@ -41,6 +41,9 @@ class AirflowSettings(BaseSettings):
     retries: int = Field(2, ge=0, description="per task; doubled waits in between")
     retry_seconds: float = Field(60.0, ge=0, description="wait before the first retry")
     max_active_runs: int = Field(2, ge=1, description="nights of the schedule at the same time")
+    housekeeping_schedule: str = Field(
+        "0 12 * * 0", description="cron, UTC; when the lake is tidied, best between two nights"
+    )
 
     image: str = Field("nightshift-worker:latest", description="what a pod runs")
     namespace: str = Field("nightshift", description="where pods are started")

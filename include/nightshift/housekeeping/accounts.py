@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +31,19 @@ class Row:
         self.gone += 1
         self.freed += size
         self.why[why] += 1
+
+    @property
+    def seen(self) -> bool:
+        return bool(self.kept or self.gone)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kept": self.kept,
+            "kept_bytes": self.kept_bytes,
+            "gone": self.gone,
+            "freed": self.freed,
+            "why": dict(self.why),
+        }
 
 
 @dataclass(slots=True)
@@ -60,7 +73,7 @@ class Accounts:
             "kept_since": self.since.isoformat() if self.since else None,
             "gone": sum(row.gone for row in self.rows.values()),
             "freed": self.freed,
-            "kinds": {kind: asdict(row) for kind, row in self.rows.items() if row.kept or row.gone},
+            "kinds": {kind: row.to_json() for kind, row in self.rows.items() if row.seen},
         }
 
     def lines(self) -> Iterator[str]:
@@ -77,7 +90,7 @@ class Accounts:
                 "; ".join(f"{why}: {count:,}" for why, count in sorted(row.why.items())),
             )
             for kind, row in self.rows.items()
-            if row.kept or row.gone
+            if row.seen
         ]
         yield from _aligned(rows)
         yield ""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nightshift.housekeeping.accounts import Row
 from nightshift.housekeeping.inventory import span_of
-from nightshift.housekeeping.work import LEASES
+from nightshift.housekeeping.work import LEASES, SWEEP
 from nightshift.lake import Lake, Stored
 
 CHUNKS, EMBEDDINGS, REGISTRY = "chunks", "embeddings", "registry"
@@ -36,6 +36,8 @@ def sweep_leases(
     old: list[Stored] = []
     kept: list[Stored] = []
     for one in lake.stored(LEASES):
+        if one.path.startswith(f"{LEASES}/{SWEEP}/"):
+            continue
         span = span_of(f"night={one.path.split('/')[1]}")
         past = span is not None and since is not None and span.end <= since
         (old if past else kept).append(one)

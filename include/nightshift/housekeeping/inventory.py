@@ -20,8 +20,8 @@ from nightshift.night import INNER, Night, parse_time
 
 log = logging.getLogger("nightshift.housekeeping")
 
-NO_DATASETS = frozenset({"registry", "leases", "chunks", "embeddings", "_scratch"})
-"""Folders of the lake's root that hold something else."""
+NO_DATASETS = frozenset({"registry", "leases", "chunks", "embeddings"})
+"""Folders of the lake's root that hold something else, as do those that begin with `_`."""
 _NIGHT, _AS_OF = "night=", "as_of="
 
 
@@ -74,7 +74,7 @@ class Found:
 def inventory(lake: Lake) -> Iterator[Found]:
     """Every folder of every kind of dataset, also of kinds that no stage of this version makes."""
     for dataset in lake.names(""):
-        if dataset not in NO_DATASETS:
+        if dataset not in NO_DATASETS and not dataset.startswith("_"):
             for night in lake.names(dataset):
                 yield from _of_night(lake, dataset, night)
 

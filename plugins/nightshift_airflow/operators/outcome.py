@@ -39,9 +39,7 @@ def result_of_process(stage: str, run: Run, parts: dict[str, str], ended: Ended)
         AirflowFailException: failed in a way that no retry heals.
         AirflowException: failed, killed, or "succeeded" without a dataset.
     """
-    if ended.status:
-        kind = AirflowFailException if ended.status in WILL_NOT_HEAL else AirflowException
-        raise kind(cause(stage, ended))
+    raise_for(stage, ended)
     try:
         result: dict[str, Any] = json.loads(ended.stdout[-1])
     except (IndexError, ValueError):
@@ -51,6 +49,18 @@ def result_of_process(stage: str, run: Run, parts: dict[str, str], ended: Ended)
         ) from None
     confirmed(stage, run, parts, result["digest"])
     return result
+
+
+def raise_for(name: str, ended: Ended) -> None:
+    """Raise what a command's end means, unless it ended well.
+
+    Raises:
+        AirflowFailException: failed in a way that no retry heals.
+        AirflowException: failed or killed.
+    """
+    if ended.status:
+        kind = AirflowFailException if ended.status in WILL_NOT_HEAL else AirflowException
+        raise kind(cause(name, ended))
 
 
 def confirmed(stage: str, run: Run, parts: dict[str, str], digest: str | None = None) -> Manifest:
