@@ -74,10 +74,11 @@ def deletions(lake_before: set[str], lake_after: set[str]) -> int:
 def test_a_kill_after_any_deletion_leaves_whole_datasets_and_the_next_run_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    template = settings_for(tmp_path / "template")
-    write_nights(template, 4)
+    retention = {"days": 1, "rollback_states": 1, "inner_nights": 0}
+    template = settings_for(tmp_path / "template", retention=retention)
+    write_nights(template, 3)
     plant(Lake.of(template), f"blend/night={OLD.key}/{KEY}/challenger-ab.parquet")
-    unbroken = settings_for(tmp_path / "unbroken")
+    unbroken = template.with_({"home": str(tmp_path / "unbroken")})
     shutil.copytree(tmp_path / "template", tmp_path / "unbroken")
     before = objects(Lake.of(template))
     swept(unbroken)
@@ -88,7 +89,7 @@ def test_a_kill_after_any_deletion_leaves_whole_datasets_and_the_next_run_ends_t
     for count in range(total):
         home = tmp_path / "killed"
         shutil.copytree(tmp_path / "template", home)
-        settings = settings_for(home)
+        settings = template.with_({"home": str(home)})
         lake = Lake.of(settings)
         with monkeypatch.context() as patch:
             kill_after(patch, count)
@@ -96,8 +97,7 @@ def test_a_kill_after_any_deletion_leaves_whole_datasets_and_the_next_run_ends_t
                 swept(settings)
         assert deletions(before, objects(lake)) == count
         assert broken(lake) == [], f"after {count} deletions"
-        for number in (2, 3):
-            assert states_of(settings, night_number(number)) == {"done"}
+        assert states_of(settings, night_number(2)) == {"done"}
 
         swept(settings)
 
@@ -121,6 +121,8 @@ def test_a_pointer_goes_before_its_manifest_and_that_before_the_files(
     assert own[0] == f"{folder}/{CURRENT}"
     assert own[1].endswith(f"/{MANIFEST}")
     assert len(own) == 4
+    kinds = [path.endswith((f"/{MANIFEST}", f"/{CURRENT}")) for path in deleted]
+    assert kinds == sorted(kinds, reverse=True)  # files may be shared: after the last manifest
 
 
 # --- what is left alone -------------------------------------------------------------------------
@@ -154,17 +156,18 @@ def test_an_old_night_that_was_made_within_the_grace_keeps_what_it_reads(
 
 
 def test_a_night_under_a_live_lease_is_left_alone(six_nights: Settings, lake: Lake) -> None:
-    """With no grace at all, so that the lease alone protects it."""
+    """With no grace at all, so that the lease alone protects it and what it starts from."""
+    busy = night_number(2)
     for one in lake.stored(""):
         age(lake, one.path, 30 * DAYS)
-    orphan = plant(lake, f"arm/night={OLD.key}/arm=control/seed=0/{KEY}/model-ab.json")
+    orphan = plant(lake, f"arm/night={busy.key}/arm=control/seed=0/{KEY}/model-ab.json")
     age(lake, orphan, 30 * DAYS)
     eager = six_nights.with_({"retention": {"grace_hours": 0}})
 
-    with held(lake, f"{OLD.key}/finetune", wait_seconds=0, done=lambda: False):
+    with held(lake, f"{busy.key}/finetune", wait_seconds=0, done=lambda: False):
         housekeep(eager)
 
-        assert states_of(eager, OLD) == {"done"}
+        assert states_of(eager, busy) == {"done"}
         assert orphan in objects(lake)
         assert lake.find("snapshot", f"night={FIRST.key}") is None
 
@@ -288,8 +291,7 @@ def test_no_empty_folder_is_left_that_would_look_like_a_night(
 ) -> None:
     swept(six_nights)
 
-    left = lake.names("snapshot")
-    assert f"night={FIRST.key}" not in left
+    assert f"night={FIRST.key}" not in lake.names("vectors")
     root = Path(lake.root.removeprefix("file://"))
     empty = [p for p in root.rglob("*") if p.is_dir() and not any(p.iterdir())]
     assert [p for p in empty if p.parent != root] == []
@@ -352,11 +354,10 @@ def test_a_kill_on_s3_is_mended_too(
     six_nights: Settings, on_s3: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swept(six_nights)
-    for count in (0, 7, 31):
-        with monkeypatch.context() as patch:
-            kill_after(patch, count)
-            with pytest.raises(Killed):
-                swept(on_s3)
+    with monkeypatch.context() as patch:
+        kill_after(patch, 100)
+        with pytest.raises(Killed):
+            swept(on_s3)
 
     swept(on_s3)
 

@@ -55,11 +55,13 @@ class Kept:
         """Bytes of a folder that others need."""
         return self._there.get(folder, 0)
 
-    def add_file(self, path: str, size: int) -> None:
-        if path not in self.files:
-            self.files[path] = size
-            folder = folder_of(path) or path
-            self._there[folder] = self._there.get(folder, 0) + size
+    def share(self, one: Found) -> None:
+        """Keep the files that a dataset has in other folders."""
+        for path, size in one.shared:
+            if path not in self.files:
+                self.files[path] = size
+                folder = folder_of(path) or path
+                self._there[folder] = self._there.get(folder, 0) + size
 
 
 def mark(
@@ -96,8 +98,7 @@ def mark(
             if name in THROUGH_A_STATE and behind in found and found[behind].whole:
                 kept.why.setdefault(behind, "read through a kept state")
     for folder in kept.why:
-        for path, size in found[folder].shared:
-            kept.add_file(path, size)
+        kept.share(found[folder])
     return kept
 
 

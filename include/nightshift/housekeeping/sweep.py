@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -68,43 +68,62 @@ def _why(one: Found, kept: Kept, days: int) -> str:
 
 
 def sweep(
-    lake: Lake, gone: Iterable[Goes], kept: Kept, *, grace_seconds: float, now: float | None = None
+    lake: Lake, gone: Sequence[Goes], kept: Kept, *, grace_seconds: float, now: float | None = None
 ) -> Iterator[Goes]:
     """Remove what goes; yields each when it is gone.
 
-    Leases are looked at again before each night: somebody may have begun to work there.
+    All manifests go before the first file: one that goes may share a file of another. Before each
+    night the leases are looked at again, for somebody may have begun to work there.
     """
-    gone = list(gone)
-    with Progress("housekeeping", total=len(gone), unit="folders") as progress:
-        for night, folders in groupby(gone, key=lambda goes: goes.found.night):
-            moment = time.time() if now is None else now
-            at_work = nights_at_work(lake, now=moment, grace_seconds=grace_seconds)
-            datasets = set()
-            for goes in folders:
-                span = goes.found.span
-                if span is not None and is_at_work(span, at_work):
-                    log.info("%s is left for now: it is worked on", goes.found.folder)
-                    continue
-                _remove(lake, goes, kept)
-                datasets.add(goes.found.dataset)
+
+    def at_work(night: list[Goes]) -> bool:
+        moment = time.time() if now is None else now
+        spans = nights_at_work(lake, now=moment, grace_seconds=grace_seconds)
+        return any(one.found.span and is_at_work(one.found.span, spans) for one in night)
+
+    nights = [list(group) for _, group in groupby(gone, key=lambda goes: goes.found.night)]
+    left = []
+    for night in nights:
+        if at_work(night):
+            log.info("%s is left for now: it is worked on", night[0].found.night)
+            for goes in night:
+                kept.share(goes.found)
+            continue
+        for goes in night:
+            _unmake(lake, goes)
+        left.append(night)
+    with Progress("housekeeping", total=sum(map(len, left)), unit="folders") as progress:
+        for night in left:
+            if at_work(night):
+                continue  # without manifests they are no datasets; the next run goes on
+            for goes in night:
+                _remove_files(lake, goes, kept)
                 progress.add()
                 yield goes
-            for dataset in sorted(datasets):
-                lake.remove_empty_folders(f"{dataset}/{night}")
+            for dataset in sorted({goes.found.dataset for goes in night}):
+                lake.remove_empty_folders(f"{dataset}/{night[0].found.night}")
 
 
-def _remove(lake: Lake, goes: Goes, kept: Kept) -> None:
+def _unmake(lake: Lake, goes: Goes) -> None:
+    """From now on the folder is no dataset."""
     one = goes.found
     if goes.strays_only:
-        for path, _ in one.strays:
-            if path not in kept.files:
-                lake.delete(path)
         return
     partition, _, key = one.folder.rpartition("/")
     if one.current and pointed_at(lake, partition) == key:
         lake.delete(f"{partition}/{CURRENT}")
     if one.whole:
         lake.delete(f"{one.folder}/{MANIFEST}")
-    for stored in lake.stored(one.folder):
-        if stored.path not in kept.files:
-            lake.delete(stored.path)
+
+
+def _remove_files(lake: Lake, goes: Goes, kept: Kept) -> None:
+    one = goes.found
+    if goes.strays_only:
+        paths = [path for path, _ in one.strays]
+    else:
+        paths = [stored.path for stored in lake.stored(one.folder)]
+        if f"{one.folder}/{MANIFEST}" in paths:
+            return  # somebody has made it anew
+    for path in paths:
+        if path not in kept.files:
+            lake.delete(path)
