@@ -50,7 +50,7 @@ with DAG(
 ) as dag:
     lake = CommandOperator(
         task_id="lake",
-        command=["housekeeping", "{{ '--dry-run' if params.dry_run else '' }}"],
+        command=["housekeeping", "{{ '--dry-run' if params.dry_run else '--no-dry-run' }}"],
         doc_md="`nightshift housekeeping`: remove what is not needed any more.",
         execution_timeout=SHORT,
     )

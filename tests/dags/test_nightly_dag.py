@@ -54,7 +54,7 @@ def ancestors(dag: Any, name: str) -> set[str]:
 
 def test_every_file_parses(bag: DagBag) -> None:
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"nightly", "nightly_range"}
+    assert set(bag.dags) == {"nightly", "nightly_range", "housekeeping"}
 
 
 def test_parsing_is_quick_and_imports_nothing_heavy() -> None:

@@ -17,7 +17,7 @@ What stays (`retention` in the settings):
   nights of the last 60 days in full, counted back from the newest night in the lake, not from
   today, and all that such a night reads from those before it;
   recipe, evaluation, verdict and report of every night, the registry, the vectors of texts;
-  the last 10 states that were live, with their blends;
+  the last 10 states that were live, with their blends and recommendations;
   whatever was written, or worked on, within the last 72 hours.
 
 What goes: older nights, datasets that were made anew since, folders that a killed run left without
@@ -35,7 +35,10 @@ def register(subparsers: Subparsers) -> None:
         description=_DESCRIPTION,
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="show what would go, and remove nothing"
+        "--dry-run",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="show what would go, and remove nothing",
     )
 
 

@@ -18,7 +18,8 @@ from nightshift.housekeeping.inventory import Found, Span, folder_of
 from nightshift.settings import RetentionSettings
 from nightshift.stages import STAGES
 
-STATE, EVALUATION, PREVIOUS = "state", "evaluation", "previous"
+STATE, EVALUATION, RECOMMENDATIONS = "state", "evaluation", "recommendations"
+PREVIOUS = "previous"
 THROUGH_A_STATE = ("recipe", "blend", EVALUATION, "verdict")
 """Inputs of a state that the night which starts from it reads (`nightshift.stages.inputs`, `tune`),
 or its report; a rollback's state needs its blend so that retractions find what it learnt from."""
@@ -87,9 +88,8 @@ def mark(
     reached += _pooled(in_full, found, pool_nights)
     for folder in reached:
         kept.why.setdefault(folder, "read by a kept night")
-    for folder in now.live:
-        if folder in found and found[folder].whole:
-            kept.why.setdefault(folder, "live, or was")
+    for folder in _live(whole, found, now):
+        kept.why.setdefault(folder, "live, or was")
     for one in whole:
         if one.current and one.dataset in retention.evidence:
             kept.why.setdefault(one.folder, "evidence")
@@ -162,6 +162,14 @@ def _parents(roots: Iterable[Found], whole: Iterable[Found], now: Now) -> Iterat
         before = bisect_right(ends, start)
         if before:
             yield from states[ends[before - 1]]
+
+
+def _live(whole: Iterable[Found], found: Mapping[str, Found], now: Now) -> Iterator[str]:
+    """The states that were live last, and what was recommended with them: going back serves it."""
+    yield from (folder for folder in now.live if folder in found and found[folder].whole)
+    for one in whole:
+        if one.dataset == RECOMMENDATIONS and one.current:
+            yield from (one.folder for _, behind in one.inputs if behind in now.live)
 
 
 def _pooled(roots: Iterable[Found], found: Mapping[str, Found], nights: int) -> Iterator[str]:
