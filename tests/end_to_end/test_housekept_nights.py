@@ -27,7 +27,7 @@ LATER = 10 * 86_400.0
 
 def run(night: Night, settings: Settings) -> bool:
     """Run a night; returns whether there was anything to do."""
-    return any([ran.worked for ran in run_night(night, settings, told=lambda ran: None)])
+    return any(ran.worked for ran in run_night(night, settings, told=lambda ran: None))
 
 
 @pytest.mark.slow
