@@ -33,6 +33,7 @@ COMMANDS = (
     "backfill_plan",
     "metrics",
     "doctor",
+    "housekeeping",
 )
 
 _DESCRIPTION = """\

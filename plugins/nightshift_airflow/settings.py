@@ -48,6 +48,9 @@ class AirflowSettings(BaseSettings):
     retries: int = Field(2, ge=0, description="per task; doubled waits in between")
     retry_seconds: float = Field(60.0, ge=0, description="wait before the first retry")
     max_active_runs: int = Field(2, ge=1, description="nights of the schedule at the same time")
+    housekeeping_schedule: str = Field(
+        "0 12 * * 0", description="cron, UTC; when the lake is tidied, best between two nights"
+    )
 
     alert_url: SecretStr | None = Field(
         None,

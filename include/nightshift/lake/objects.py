@@ -14,6 +14,8 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,22 @@ _S3_DEFAULTS: dict[str, Any] = {
         "retries": {"mode": "standard", "total_max_attempts": 4},
     },
 }
+
+_TIMES = ("mtime", "LastModified", "last_modified", "updated")
+"""How filesystems call the time of an object's last change."""
+
+
+_NOT_TO_REMOVE = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR}
+"""A folder that holds something, one that is gone already, a link to one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One object: its path relative to the lake's root, its size, seconds since 1970."""
+
+    path: str
+    bytes: int
+    modified: float
 
 
 @contextmanager
@@ -190,6 +208,38 @@ class Objects:
                 return []
         return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
 
+    def stored(self, folder: str) -> list[Stored]:
+        """Every object below a folder, at any depth, by one listing; sorted by path.
+
+        What vanishes meanwhile is left out. What cannot be listed is an error, never left out:
+        housekeeping would take it for gone.
+        """
+        full = self._full(folder)
+        with lake_errors(f"listing {folder}", self.root):
+            if self.is_local:
+                found = list(_files_below(full))
+            else:
+                self.fs.invalidate_cache(full)
+                try:
+                    infos = self.fs.find(full, detail=True)
+                except FileNotFoundError:
+                    return []
+                found = [(str(p), int(i["size"] or 0), _modified(i)) for p, i in infos.items()]
+        below = len(self._base) + 1
+        return [Stored(path[below:], size, when) for path, size, when in sorted(found)]
+
+    def remove_empty_folders(self, folder: str) -> None:
+        """Remove a folder's empty folders and, if nothing is left, itself; S3 has none."""
+        if not self.is_local:
+            return
+        with lake_errors(f"removing empty folders in {folder}", self.root):
+            for here, _, _ in os.walk(self._full(folder), topdown=False):
+                try:
+                    Path(here).rmdir()
+                except OSError as error:
+                    if error.errno not in _NOT_TO_REMOVE:
+                        raise
+
     @contextmanager
     def scratch_folder(self) -> Iterator[Path]:
         """A folder that is gone afterwards, on the lake's own disk where that is possible."""
@@ -200,3 +250,30 @@ class Objects:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _files_below(folder: str) -> Iterator[tuple[str, int, float]]:
+    """Path, size and time of every file below a local folder."""
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for here, _, names in os.walk(folder, onerror=failed, followlinks=True):
+        for name in names:
+            path = f"{here}/{name}"
+            try:
+                fact = Path(path).stat()
+            except FileNotFoundError:
+                continue  # removed since it was listed
+            yield path, fact.st_size, fact.st_mtime
+
+
+def _modified(info: Mapping[str, Any]) -> float:
+    """When the object was last changed; now, where the filesystem does not say."""
+    moment = next((info[name] for name in _TIMES if info.get(name) is not None), None)
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    if isinstance(moment, datetime):
+        return moment.timestamp()
+    return time.time() if moment is None else float(moment)

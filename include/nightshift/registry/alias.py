@@ -69,6 +69,16 @@ def history(lake: Lake) -> list[Alias]:
     return [_read(lake, number) for number in _numbers(lake)]
 
 
+def latest_states(lake: Lake, count: int) -> list[tuple[str, str]]:
+    """Partition and key of the states that were live last, the live one first; no state twice."""
+    found: dict[tuple[str, str], None] = {}
+    for number in reversed(_numbers(lake)):
+        if len(found) == count:
+            break
+        found.setdefault(_read(lake, number).state)
+    return list(found)
+
+
 def move_alias(
     lake: Lake,
     state: Manifest,

@@ -1,5 +1,6 @@
 """The settings: their sections, and the tree that files, variables and flags fill in."""
 
+from nightshift.settings.retention import RetentionSettings
 from nightshift.settings.sections import (
     Approval,
     Budget,
@@ -24,6 +25,7 @@ __all__ = [
     "InspectionSettings",
     "LogSettings",
     "ModelSettings",
+    "RetentionSettings",
     "Settings",
     "TuneSettings",
     "Withhold",

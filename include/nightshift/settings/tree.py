@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from nightshift.errors import SettingsError
+from nightshift.settings.retention import RetentionSettings
 from nightshift.settings.sections import (
     BlendSettings,
     CollectSettings,
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
     cost: CostSettings = CostSettings()
     promotion: PromotionSettings = PromotionSettings()
     score: ScoreSettings = ScoreSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @classmethod
     def settings_customise_sources(
