@@ -35,8 +35,8 @@ FROM build AS airflow-venv
 # deploy/airflow.lock is what the extra `airflow` needs and nothing else (deploy/lock_for.py).
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --no-deps -r deploy/airflow.lock
-RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-deps /wheels/*.whl
+COPY --from=wheel /wheels /wheels
+RUN pip install --no-cache-dir --no-deps /wheels/*.whl
 
 FROM build AS worker-venv
 # torch first, pinned, and with what it needs: the lock was written on a machine without a GPU, so
@@ -47,8 +47,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install "$(grep '^torch==' deploy/worker.lock)" -c requirements.lock
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --no-deps -r deploy/worker.lock
-RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-deps /wheels/*.whl
+COPY --from=wheel /wheels /wheels
+RUN pip install --no-cache-dir --no-deps /wheels/*.whl
 # vLLM is no extra of the lock and cannot be one: each release pins a torch of its own (0.33.0 wants
 # torch 2.14.0 and transformers below 5.21, the lock has 2.13.0 and 5.23.0). So it gets a folder of
 # its own, and is reached as a server (`/opt/vllm/bin/vllm serve …` beside the stage, or the profile
@@ -64,13 +64,13 @@ FROM base AS runtime
 # Group 0 may do what the user may: clusters that give a container a user of their choice need it.
 RUN useradd --no-log-init --uid 50000 --gid 0 --create-home nightshift \
     && install -d -o 50000 -g 0 -m 0775 /opt/airflow /var/lib/nightshift
+# Where the DAGs are is not said here: a variable would win over a chart that syncs them from git.
 ENV AIRFLOW_HOME=/opt/airflow \
-    AIRFLOW__CORE__DAGS_FOLDER=/opt/nightshift/dags \
     AIRFLOW__CORE__LOAD_EXAMPLES=False \
     NIGHTSHIFT_HOME=/var/lib/nightshift \
     GX_ANALYTICS_ENABLED=false SCARF_ANALYTICS=false DO_NOT_TRACK=1
 WORKDIR /opt/nightshift
-COPY deploy/pod-template.yaml ./deploy/pod-template.yaml
+COPY deploy/init_airflow.py deploy/pod-template.yaml ./deploy/
 COPY dags ./dags
 USER 50000
 
