@@ -1,4 +1,4 @@
-"""docker-compose.yaml as `docker compose config` would resolve it: variables put in, merges made."""
+"""docker-compose.yaml as `docker compose config` resolves it: variables put in, merges made."""
 
 from __future__ import annotations
 
