@@ -156,3 +156,18 @@ def test_hadolint_finds_nothing() -> None:
     )
 
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_where_images_cannot_be_built_the_script_says_so(tmp_path: Path) -> None:
+    for tool in ("bash", "dirname", "id"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    done = subprocess.run(
+        [str(shutil.which("bash")), str(ROOT / "tests" / "shipping" / "build_images.sh")],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 77, done.stderr
+    assert re.match(r"skipped: (podman is not installed|.* need root)$", done.stdout)
