@@ -20,7 +20,7 @@ NAME ?=
 
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: help nightly test test-all check up airflow down bench lock clean install
+.PHONY: help nightly test test-all check up airflow down bench lock lock-fresh licences images clean install
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,8 +59,8 @@ bench: $(STAMP) ## what is measured against peers: NAME=…
 install: $(STAMP) ## only make .venv
 
 $(STAMP): requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer" >&2; exit 1; }
-	$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; %s is %d.%d. Name another: make PYTHON=python3.11" % (sys.executable, v[0], v[1]))'
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11.5 or newer" >&2; exit 1; }
+	$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11, 5) or sys.exit("Python 3.11.5 or newer is needed; %s is %d.%d.%d. Name another: make PYTHON=python3.12" % (sys.executable, v[0], v[1], v[2]))'
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing: on Debian or Ubuntu, apt install python3-venv" >&2; exit 1; }
 	echo "installing into $(VENV) (some minutes the first time) …"
 	$(PYTHON) -m venv $(VENV)
@@ -82,7 +82,17 @@ lock: $(STAMP) ## write requirements.lock from what is installed in .venv
 	  | { echo "# Every package at its version. Written by \`make lock\`."; LC_ALL=C sort -f; } > requirements.lock.new
 	if grep -E '(://|@ |^-e)' requirements.lock.new >&2; then echo "the lock would name a host or a path" >&2; exit 1; fi
 	mv requirements.lock.new requirements.lock
+	$(BIN)/python deploy/lock_for.py --write
 	touch $(STAMP)
+
+lock-fresh: $(STAMP) ## what a resolution from nothing would move (deploy/lock_fresh.py tells a job by its exit status)
+	@$(BIN)/python deploy/lock_fresh.py $(ARGS)
+
+licences: $(STAMP) ## every package's licence against deploy/licences.toml [ARGS=--all]
+	@$(BIN)/python deploy/licences.py $(ARGS)
+
+images: ## build and try both images with podman, without a registry
+	@tests/shipping/build_images.sh $(ARGS)
 
 clean: down ## remove .venv and .nightshift (the lake, the store, the logs)
 	@rm -rf $(VENV) .nightshift build dist .pytest_cache .mypy_cache .ruff_cache
