@@ -17,7 +17,7 @@ from nightshift.settings import Settings
 from nightshift_airflow.local.place import write_private
 from nightshift_airflow.settings import airflow_settings
 
-GPUS, PASSWORD = "GPUS", "ADMIN_PASSWORD"
+PASSWORD = "ADMIN_PASSWORD"  # noqa: S105  (its name)
 PASSWORD_FILE = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"  # noqa: S105  (its name)
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     airflow("db", "migrate")
     pool = airflow_settings().gpu_pool
     if pool != "default_pool":
-        airflow("pools", "set", pool, os.environ.get(GPUS, "1"), "what generates or trains")
+        airflow("pools", "set", pool, str(airflow_settings().gpu_slots), "what generates or trains")
     print(password_file())
     print(bucket(Settings.load()))
 

@@ -153,7 +153,7 @@ def test_there_are_as_many_slots_as_gpus_and_the_pool_is_made() -> None:
 
     assert (PROJECT / script).is_file()
     assert f"{script}" in (PROJECT / "Dockerfile").read_text()
-    assert job["env"] == [{"name": "GPUS", "value": "1"}]
+    assert job["env"] == [{"name": "NIGHTSHIFT_AIRFLOW__GPU_SLOTS", "value": "1"}]
 
 
 def test_the_dags_are_the_images_or_a_branchs() -> None:
