@@ -5,7 +5,7 @@ from __future__ import annotations
 from collecting import another_lake, collect, plant
 
 from nightshift.lake import Lake
-from nightshift.night import Night
+from nightshift.night import Night, parse_time
 from nightshift.settings import Settings
 
 TOMORROW = Night.parse("2017-11-21")
@@ -21,6 +21,28 @@ def test_the_next_night_copies_one_day(small_shop: Settings) -> None:
 
     new = {name for name in second if second[name] != first.get(name)}
     assert new == {"events/2017-11-20.parquet"}
+
+
+def test_the_inner_nights_of_tuning_do_not_stand_between(small_shop: Settings) -> None:
+    """Their names sort behind the nights', and they withhold items: they share nothing."""
+    first = {entry.name: entry.path for entry in collect(small_shop).named("events/")}
+    withheld = small_shop.with_({"collect": {"withhold": [{"share": 0.1, "salt": 3}]}})
+    for day in ("2017-11-10", "2017-11-11", "2017-11-12"):
+        start = parse_time(day)
+        collect(withheld, Night(start, parse_time("2017-11-20"), inner=True))
+
+    second = _paths(small_shop, TOMORROW)
+
+    assert {name for name in second if second[name] != first.get(name)} == {
+        "events/2017-11-20.parquet"
+    }
+
+
+def test_a_night_of_the_past_shares_with_the_nights_around_it(small_shop: Settings) -> None:
+    later = _paths(small_shop, Night.parse("2017-11-25"))
+    earlier = _paths(small_shop, Night.parse("2017-11-20"))
+
+    assert set(earlier.items()) <= set(later.items())
 
 
 def test_shared_files_are_what_copying_gives(small_shop: Settings) -> None:

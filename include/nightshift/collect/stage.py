@@ -134,7 +134,7 @@ def _copy_events(
         segment.name: {"fingerprint": checksum, "cleaning": cleaning}
         for segment, checksum in segments.items()
     }
-    shared = reuse.find(ctx.lake, marks)
+    shared = reuse.find(ctx.lake, ctx.night, marks)
     log.info("%d of %d event files are unchanged and shared", len(shared), len(segments))
     total = sum(int(checksum.partition(":")[0]) for checksum in segments.values())
     entries = []

@@ -23,8 +23,8 @@ METADATA_DATABASE = "airflow"
 USER = "admin"
 PARALLELISM = 4
 """Tasks at once: more than two cores need, since a task mostly waits for its stage."""
-_OURS = 0o077
-"""Group and others get nothing."""
+KEPT = ("AIRFLOW__METRICS__", "AIRFLOW__OPENLINEAGE__")
+"""Variables of Airflow that are left as they are: where it is watched from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,11 @@ def environment(
         "SCHEDULER__CATCHUP_BY_DEFAULT": "False",
     }
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(KEPT) or not name.startswith("AIRFLOW")
+        },
         **{f"AIRFLOW__{name}": value for name, value in airflow.items()},
         "AIRFLOW_HOME": str(place.home),
         "NIGHTSHIFT_HOME": str(settings.home_path),
