@@ -50,11 +50,13 @@ def test_another_airflows_environment_does_not_count(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", "redis://elsewhere")
+    monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
 
     made = environment(Settings(home=tmp_path / "home"), place, database=DATABASE)
 
     assert made["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
     assert "AIRFLOW__CELERY__BROKER_URL" not in made
+    assert made["AIRFLOW__METRICS__STATSD_ON"] == "True"  # where it is watched from is kept
 
 
 def test_a_pid_file_of_a_process_that_is_gone_means_nothing(place: Place) -> None:
