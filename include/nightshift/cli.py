@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import nightshift
 from nightshift.errors import NightshiftError
+from nightshift.progress import log_to_stderr
 
 TERMINATION_LOG = Path("/dev/termination-log")
 COMMANDS = ("night", "stage", "settings", "load", "store", "registry", "status", "doctor")
@@ -46,9 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
-    )
+    log_to_stderr()
     try:
         arguments = parser().parse_args(argv)
         _set_threads()

@@ -8,9 +8,14 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from tqdm import tqdm
-
 LOG_EVERY_SECONDS = 5.0
+
+
+def log_to_stderr() -> None:
+    """The log of a process of ours: a time and a line."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
 
 
 class Progress:
@@ -20,8 +25,10 @@ class Progress:
     ...     progress.add(3)
     """
 
-    def __init__(self, label: str, *, total: int | None = None, unit: str = "rows") -> None:
-        self.label, self.total, self.unit = label, total, unit
+    def __init__(
+        self, label: str, *, total: int | None = None, unit: str = "rows", shown: bool = True
+    ) -> None:
+        self.label, self.total, self.unit, self.shown = label, total, unit, shown
         self.done = 0
         self._log = logging.getLogger("nightshift.progress")
         self._bar: Any = None
@@ -29,7 +36,9 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._started = self._last = time.monotonic()
-        if sys.stderr.isatty():
+        if self.shown and sys.stderr.isatty():
+            from tqdm import tqdm
+
             self._bar = tqdm(
                 total=self.total, desc=self.label, unit=f" {self.unit}", unit_scale=True
             )
@@ -44,7 +53,7 @@ class Progress:
                 self._bar.set_postfix_str(note, refresh=False)
             return
         now = time.monotonic()
-        if now - self._last >= LOG_EVERY_SECONDS:
+        if self.shown and now - self._last >= LOG_EVERY_SECONDS:
             self._last = now
             self._log.info("%s", self.line(note))
 
@@ -66,5 +75,5 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None and self.done:
+        elif self.shown and kind is None and self.done:
             self._log.info("%s", self.line())
