@@ -34,7 +34,7 @@ def main(folder: Path) -> None:
     log_to_stderr()
     from nightshift.recommend.handover import write_error
     from nightshift.recommend.world import RankLost, World
-    from nightshift.stages.running import as_ours
+    from nightshift.stages import as_ours
 
     world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     try:
