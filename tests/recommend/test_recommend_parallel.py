@@ -80,13 +80,14 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_stage_ranks_alike_with_two_processes_and_has_a_key_of_its_own(shop, caplog):
+def test_the_stage_ranks_alike_with_two_processes_and_has_a_key_of_its_own(shop, caplog, capfd):
     caplog.set_level("INFO")
     inputs = shop.before(past_events(wandering(40)))
     one, two = finetune(shop), finetune(shop, **TWO)
     assert two.worked
     assert one.manifest.key != two.manifest.key
     assert "finetune control: 2 processes on cpu (gloo)" in caplog.text
+    assert capfd.readouterr().err.count("finetune control: 40/40 steps") == 1  # of rank 0 alone
     assert not finetune(shop, **TWO).worked
 
     assert two.manifest.stats == {

@@ -149,7 +149,7 @@ def train(
             delta = deltas.table[rows].requires_grad_()
             torch.manual_seed(plan.seed * 1_000_003 + number)
             optimiser.zero_grad(set_to_none=True)
-            loss = _backward(model, features[rows], rows, delta, step._replace(items=items), world)
+            loss = _backward(model, features, rows, delta, step._replace(items=items), world)
             world.add_up([*(_gradient(tensor) for tensor in (*parameters, delta)), loss])
             torch.nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
             optimiser.step()
@@ -214,8 +214,9 @@ def _backward(
     """Gradients of this rank's rows; returns their share of the batch's mean loss.
 
     Args:
-        features: of the step's distinct items [n, P], whose codes are `rows` [n] and whose id
-            parts `delta` [n, D]; the step's items are rows of them.
+        features: of the catalogue [items, P].
+        rows: codes of the step's distinct items [n]; its arrays are places in it.
+        delta: their id parts [n, D].
     """
     device = features.device
     wanted = int((step.items.targets >= 0).sum())
@@ -227,8 +228,8 @@ def _backward(
             return torch.zeros((), device=device)
         used, items = _recode(items.of(part))
         mine = torch.from_numpy(used).to(device)
-        features, given, lengths = features[mine], given[mine], lengths[part.rows]
-    vectors = model.items(features, given)
+        rows, given, lengths = rows[mine], given[mine], lengths[part.rows]
+    vectors = model.items(features[rows], given)
     loss = _losses(model, vectors, items, torch.from_numpy(lengths).to(device), part).sum() / wanted
     loss.backward()
     return loss.detach()
