@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nightshift.errors import SettingsError, StageFailed
 from nightshift.settings import Settings
 
 if TYPE_CHECKING:
@@ -12,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def set_up_torch(settings: Settings) -> None:
-    """Bound torch's threads, and let the same work give the same bits.
+    """Bound torch's threads to the settings', and let the same work give the same bits."""
+    bind_torch(settings.compute.threads)
+
+
+def bind_torch(threads: int) -> None:
+    """`set_up_torch` for a process that has a share of the threads.
 
     A contended core makes more threads slower, not faster. With two threads and torch's defaults,
     gradients of gathered rows are summed in the order of chance, and arms that should share a
@@ -20,7 +28,7 @@ def set_up_torch(settings: Settings) -> None:
     """
     import torch
 
-    torch.set_num_threads(settings.compute.threads)
+    torch.set_num_threads(threads)
     # Read by cuBLAS when it starts; without it, its results depend on the stream.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Some kernels of a GPU have no such variant: there it warns.
@@ -35,3 +43,54 @@ def device(settings: Settings) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def processes(settings: Settings) -> int:
+    """How many processes train one model: `auto` is one per visible GPU, and one without any.
+
+    Raises:
+        SettingsError: more processes than GPUs, or a device that is not shared among processes.
+    """
+    import torch
+
+    wanted = settings.compute.processes
+    if wanted == 1:
+        return 1
+    on = device(settings)
+    if on.type == "cuda":
+        # A device with a number is that one GPU.
+        gpus = torch.cuda.device_count() if on.index is None else 1
+        if wanted != "auto" and wanted > gpus:
+            raise SettingsError(
+                f"compute.processes is {wanted}, and compute.device {settings.compute.device} "
+                f"has {gpus} GPU{'s' if gpus != 1 else ''} here.",
+                hint=f"set it to auto or {max(gpus, 1)}, or give the machine or pod more GPUs",
+            )
+        return max(gpus, 1) if wanted == "auto" else wanted
+    if wanted == "auto":
+        return 1
+    if on.type != "cpu":
+        raise SettingsError(
+            f"compute.processes is {wanted}, and processes do not share {on}.",
+            hint="set compute.processes to 1, or compute.device to cuda or cpu",
+        )
+    return wanted
+
+
+@contextmanager
+def out_of_memory() -> Iterator[None]:
+    """Say what to lower when training does not fit into the GPU.
+
+    Raises:
+        StageFailed: in place of torch's error.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise StageFailed(
+            f"The GPU is out of memory: {str(error).partition('. ')[0]}.",
+            hint="lower finetune.batch or finetune.negatives, raise compute.processes where there "
+            "are more GPUs, or take a larger GPU",
+        ) from error

@@ -8,8 +8,6 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from tqdm import tqdm
-
 from nightshift import logs
 
 LOG_EVERY_SECONDS = 5.0
@@ -22,8 +20,10 @@ class Progress:
     ...     progress.add(3)
     """
 
-    def __init__(self, label: str, *, total: int | None = None, unit: str = "rows") -> None:
-        self.label, self.total, self.unit = label, total, unit
+    def __init__(
+        self, label: str, *, total: int | None = None, unit: str = "rows", shown: bool = True
+    ) -> None:
+        self.label, self.total, self.unit, self.shown = label, total, unit, shown
         self.done = 0
         self._log = logging.getLogger("nightshift.progress")
         self._bar: Any = None
@@ -31,7 +31,9 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._started = self._last = time.monotonic()
-        if sys.stderr.isatty() and not logs.as_json():
+        if self.shown and sys.stderr.isatty() and not logs.as_json():
+            from tqdm import tqdm
+
             self._bar = tqdm(
                 total=self.total, desc=self.label, unit=f" {self.unit}", unit_scale=True
             )
@@ -46,7 +48,7 @@ class Progress:
                 self._bar.set_postfix_str(note, refresh=False)
             return
         now = time.monotonic()
-        if now - self._last >= LOG_EVERY_SECONDS:
+        if self.shown and now - self._last >= LOG_EVERY_SECONDS:
             self._last = now
             self._tell(note)
 
@@ -68,7 +70,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None and self.done:
+        elif self.shown and kind is None and self.done:
             self._tell()
 
     def _tell(self, note: str = "") -> None:

@@ -101,16 +101,27 @@ class DatasetWriter:
         self, name: str, tensors: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None
     ) -> FileEntry:
         """Arrays as one safetensors file."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import save_file
-
         path = self._spool(name)
         with lake_errors(f"writing {name}", self.lake.root):
-            try:
-                save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata)
-            except SafetensorError as error:  # a full disk: the number is in its text alone
-                code = re.search(r"os error (\d+)", str(error))
-                if code is None:
-                    raise
-                raise OSError(int(code[1]), str(error)) from error
+            save_tensors(path, tensors, metadata)
         return self.add_file(path, name)
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None
+) -> None:
+    """Arrays as one safetensors file.
+
+    Raises:
+        OSError: the disk is full, say.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata)
+    except SafetensorError as error:  # a full disk: the number is in its text alone
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), str(error)) from error

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
+import torch
 from planted import (
     NIGHT,
     WITHHELD,
@@ -68,6 +69,20 @@ def test_the_perfect_arm_finds_the_withheld_items_in_the_cold_slice(lake, settin
     assert row(rows, "challenger", "cold", "recall@10")["value"] == pytest.approx(1)
     assert row(rows, "control", "cold", "recall@10")["value"] < 0.9
     assert row(rows, "challenger", "overall", "ndcg@10", "control")["value"] == 0
+
+
+def test_torch_is_bound_to_the_threads_of_the_settings(lake, settings, monkeypatch):
+    plant_models(monkeypatch, {a: Planted(TARGETS, 0.5) for a in ("control", "challenger")})
+    threads, exact = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(3)
+    torch.use_deterministic_algorithms(False)
+    try:
+        evaluate(lake, settings, inputs_for(lake, settings, BEFORE, INSIDE))
+        assert torch.get_num_threads() == settings.compute.threads == 1
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(exact)
 
 
 def test_every_user_of_the_night_is_judged_in_long_form(lake, settings, monkeypatch):

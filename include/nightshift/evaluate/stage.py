@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from nightshift import contracts, metrics
+from nightshift.compute import set_up_torch
 from nightshift.contracts import ResultRow
 from nightshift.evaluate.arms import Arm, arms
 from nightshift.evaluate.clicks import judge_clicks, shown
@@ -44,6 +45,7 @@ RAISING_KINDS = ("interaction", "sequence")
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Judge tonight's arms and pool them with the nights before."""
+    set_up_torch(ctx.settings)
     snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
     recipe = ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json")
     events = ctx.lake.scan(ctx.inputs["morning"], "events.parquet")

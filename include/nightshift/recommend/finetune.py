@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from nightshift.compute import device, set_up_torch
+from nightshift.compute import set_up_torch
 from nightshift.night import Night
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import known_items, sample_rows, training_set
+from nightshift.recommend.parallel import train_model
 from nightshift.recommend.queries import fit_queries, query_pairs
 from nightshift.recommend.sample_deltas import fit_sample_deltas
-from nightshift.recommend.train import IdDeltas, Plan, TrainingSet, train
+from nightshift.recommend.train import IdDeltas, Plan, TrainingSet
 from nightshift.recommend.windows import Windows
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import BLEND, LINE_OF_ARM, StageContext, state_partition
@@ -53,20 +54,14 @@ def run(ctx: StageContext) -> dict[str, Any]:
         losses["gap"] = _learn_gap(ctx, snapshot, stored, deltas, features, seed, parent.stats)
     length = stored.model.settings.max_length
     data = training_set(snapshot, samples, max_length=length)
-    losses["train"] = train(
+    losses["train"] = train_model(
+        ctx.settings,
+        ctx.writer.scratch,
         stored.model,
         deltas,
         features,
         data,
-        Plan(
-            steps,
-            rate,
-            settings.batch,
-            settings.negatives,
-            seed,
-            label=f"finetune {arm}",
-            device=str(device(ctx.settings)),
-        ),
+        Plan(steps, rate, settings.batch, settings.negatives, seed, label=f"finetune {arm}"),
     )
     losses["samples"] = fit_sample_deltas(
         stored,
@@ -131,7 +126,9 @@ def pass_over(
     windows = Windows.newest(histories, new, stored.model.settings.max_length)
     steps = -(-len(windows) // settings.batch) * settings.refresh_passes
     stored.steps += steps
-    return train(
+    return train_model(
+        ctx.settings,
+        ctx.writer.scratch,
         stored.model,
         deltas,
         features,
@@ -143,6 +140,5 @@ def pass_over(
             settings.negatives,
             seed,
             label=label,
-            device=str(device(ctx.settings)),
         ),
     )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from nightshift.errors import SettingsError
+from nightshift.recommend.windows import Part
 from nightshift.settings import ModelSettings
 
 
@@ -32,13 +33,14 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:  # [B, L, D] -> [B, L, D]
+    def forward(self, x: Tensor, part: Part | None = None) -> Tensor:  # [B, L, D] -> [B, L, D]
         batch, length, dim = x.shape
         qkv = self.qkv(self.norm_attention(x)).view(batch, length, 3, self.heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, L, D / heads]
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(batch, length, dim)))
-        return x + self.dropout(self.down(F.gelu(self.up(self.norm_forward(x)))))
+        mixed = self.out(mixed.transpose(1, 2).reshape(batch, length, dim))
+        x = x + _drop(self.dropout, mixed, part)
+        return x + _drop(self.dropout, self.down(F.gelu(self.up(self.norm_forward(x)))), part)
 
 
 class Recommender(nn.Module):
@@ -82,21 +84,22 @@ class Recommender(nn.Module):
         norm = delta.norm(dim=-1, keepdim=True)
         return text + delta * (bound / norm.clamp_min(1e-6)).clamp_max(1.0)
 
-    def users(self, history: Tensor, lengths: Tensor) -> Tensor:
+    def users(self, history: Tensor, lengths: Tensor, part: Part | None = None) -> Tensor:
         """Hidden states after the start token and after each item: [B, L + 1, D].
 
         Args:
             history: item vectors [B, L, D], oldest first, filled up on the right.
             lengths: [B] how many of them count. Causality keeps the filling out of the rest.
+            part: which rows of the step's batch these are; None: all of them.
         """
         batch, length, dim = history.shape
         x = torch.cat([self.start.expand(batch, 1, dim), history], dim=1)
         # Positions count back from the newest item: 0 is where the next item is predicted.
         back = lengths[:, None] - torch.arange(length + 1, device=history.device)[None, :]
         x = x * dim**0.5 + self.position[back.clamp(0, self.settings.max_length)]
-        x = self.dropout(x)
+        x = _drop(self.dropout, x, part)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, part)
         out: Tensor = self.norm(x)
         return out
 
@@ -104,6 +107,17 @@ class Recommender(nn.Module):
         """Query vectors in item space: [n, P] -> [n, D]."""
         out: Tensor = self.query(features)
         return out
+
+
+def _drop(dropout: nn.Dropout, x: Tensor, part: Part | None) -> Tensor:
+    """Dropout; a row's mask is that of its place in the whole batch, whoever computes it."""
+    out: Tensor
+    if part is None or not dropout.training:
+        out = dropout(x)
+    else:
+        whole = torch.ones(part.of, *x.shape[1:], dtype=x.dtype, device=x.device)
+        out = x * dropout(whole)[part.rows]
+    return out
 
 
 def _initialise(module: nn.Module) -> None:

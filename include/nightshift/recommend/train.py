@@ -8,17 +8,22 @@ them is the samples' doing and not the dice's. Samples that name items come afte
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nightshift.compute import out_of_memory
 from nightshift.progress import Progress
 from nightshift.recommend.model import Recommender
-from nightshift.recommend.windows import Batch, Windows, batches
+from nightshift.recommend.windows import Part, Windows, batches
+from nightshift.recommend.world import ALONE, World
+
+_Ints = npt.NDArray[Any]
 
 _WARM_UP = 0.05
 """Share of the steps in which the learning rate rises from zero."""
@@ -66,6 +71,10 @@ class Plan:
     label: str = "train"
     device: str = "cpu"
 
+    def works_on(self, data: TrainingSet) -> bool:
+        """Is there a step to take, and a row to take it on?"""
+        return self.steps > 0 and len(data.windows) > 0
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
@@ -79,11 +88,44 @@ class TrainingSet:
     """[users, K] hard negatives of each user, -1 where there are none."""
 
 
+class _Items(NamedTuple):
+    """The items of a step: codes, or rows of a table; -1 is none."""
+
+    inputs: _Ints  # [B, L]
+    targets: _Ints  # [B, L + 1]
+    negatives: _Ints  # [n], shared by all rows
+    hard: _Ints | None = None  # [B, K], each row's own
+
+    def of(self, part: Part) -> _Items:
+        """What the rows of one rank are made of."""
+        hard = None if self.hard is None else self.hard[part.rows]
+        return _Items(self.inputs[part.rows], self.targets[part.rows], self.negatives, hard)
+
+
+class _Step(NamedTuple):
+    """What is drawn for one step: the same on every rank."""
+
+    items: _Items
+    lengths: _Ints  # [B]
+    shown: npt.NDArray[np.bool_]  # [items] the others are shown by text alone
+
+
+@out_of_memory()
 def train(
-    model: Recommender, deltas: IdDeltas, features: Tensor, data: TrainingSet, plan: Plan
+    model: Recommender,
+    deltas: IdDeltas,
+    features: Tensor,
+    data: TrainingSet,
+    plan: Plan,
+    world: World = ALONE,
 ) -> list[float]:
-    """Train in place; returns the mean loss per tenth of the steps."""
-    if plan.steps == 0 or len(data.windows) == 0:
+    """Train in place; returns the mean loss per tenth of the steps.
+
+    Raises:
+        StageFailed: the GPU is out of memory.
+        RankLost: another rank of the `world` went away.
+    """
+    if not plan.works_on(data):
         return []
     device = torch.device(plan.device)
     home, deltas = deltas, deltas if device.type == "cpu" else IdDeltas(deltas.table.to(device))
@@ -93,45 +135,47 @@ def train(
     optimiser = torch.optim.AdamW(
         parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
     )
-    rng = np.random.default_rng([plan.seed, 1])
-    negatives_rng = np.random.default_rng([plan.seed, 2])
-    id_rng = np.random.default_rng([plan.seed, 4])
-    # Of its own: an arm with hard negatives draws the same shared ones as an arm without.
-    hard_rng = np.random.default_rng([plan.seed, 6])
-    real = batches(data.windows, plan.batch, rng)
+    steps = _steps(data, plan, len(features), model.settings.id_dropout)
     losses: list[float] = []
-    with Progress(plan.label, total=plan.steps, unit="steps") as progress:
-        for step in range(plan.steps):
-            rate = plan.learning_rate * _schedule(step, plan.steps)
+    shown = world.rank == 0
+    with Progress(plan.label, total=plan.steps, unit="steps", shown=shown) as progress:
+        for number in range(plan.steps):
+            rate = plan.learning_rate * _schedule(number, plan.steps)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            batch = next(real)
-            hard = None
-            if data.hard is not None:
-                hard = _draw_hard(data.hard[batch.users], hard_rng)
-            negatives = negatives_rng.choice(data.negative_pool, plan.negatives)
-            rows, parts = _codes(batch, hard, negatives, device)
+            step = next(steps)
+            codes, items = _recode(step.items)
+            rows = torch.from_numpy(codes).to(device)
             delta = deltas.table[rows].requires_grad_()
-            # Drawn for the whole catalogue: the same items lose their id in every arm.
-            shown = id_rng.random(len(features), dtype=np.float32) >= model.settings.id_dropout
-            keep = torch.from_numpy(shown).to(device)[rows, None]
-            items = model.items(features[rows], delta * keep)
-            torch.manual_seed(plan.seed * 1_000_003 + step)
-            loss = _loss(model, items, batch, *parts)
+            torch.manual_seed(plan.seed * 1_000_003 + number)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss = _backward(model, features, rows, delta, step._replace(items=items), world)
+            world.add_up([*(_gradient(tensor) for tensor in (*parameters, delta)), loss])
             torch.nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
             optimiser.step()
             with torch.no_grad():
-                assert delta.grad is not None
-                deltas.move(rows, delta.grad, rate)
-            losses.append(float(loss.detach()))
+                deltas.move(rows, _gradient(delta), rate)
+            losses.append(float(loss))
             progress.add(1, f"loss {losses[-1]:.3f}")
     model.to("cpu").eval()
     if home is not deltas:
         home.table.copy_(deltas.table)
     tenths = np.array_split(np.asarray(losses), min(10, len(losses)))
     return [round(float(part.mean()), 5) for part in tenths]
+
+
+def _steps(data: TrainingSet, plan: Plan, n_items: int, id_dropout: float) -> Iterator[_Step]:
+    """Steps without end, from generators of their own."""
+    negatives_rng = np.random.default_rng([plan.seed, 2])
+    id_rng = np.random.default_rng([plan.seed, 4])
+    # Of its own: an arm with hard negatives draws the same shared ones as an arm without.
+    hard_rng = np.random.default_rng([plan.seed, 6])
+    for batch in batches(data.windows, plan.batch, np.random.default_rng([plan.seed, 1])):
+        hard = None if data.hard is None else _draw_hard(data.hard[batch.users], hard_rng)
+        negatives = negatives_rng.choice(data.negative_pool, plan.negatives)
+        # Drawn for the whole catalogue: the same items lose their id in every arm.
+        shown = id_rng.random(n_items, dtype=np.float32) >= id_dropout
+        yield _Step(_Items(batch.inputs, batch.targets, negatives, hard), batch.lengths, shown)
 
 
 def _draw_hard(table: npt.NDArray[np.int32], rng: np.random.Generator) -> npt.NDArray[np.int32]:
@@ -149,57 +193,76 @@ def _schedule(step: int, steps: int) -> float:
     return 1.0 - 0.9 * (step - warm) / max(1, steps - warm)
 
 
-_Parts = tuple[Tensor, Tensor, Tensor | None, Tensor]
-"""Inputs, targets, hard negatives, shared negatives."""
-
-
-def _codes(
-    batch: Batch,
-    hard: npt.NDArray[np.int32] | None,
-    negatives: npt.NDArray[np.int64],
-    device: torch.device,
-) -> tuple[Tensor, _Parts]:
-    """The distinct items of a step, and every array re-coded to rows of them (-1 stays -1)."""
-    arrays: list[npt.NDArray[Any]] = [batch.inputs, batch.targets]
-    if hard is not None:
-        arrays.append(hard)
-    arrays.append(negatives)
-    flat = np.concatenate([a.ravel() for a in arrays]).astype(np.int64)
+def _recode(items: _Items) -> tuple[_Ints, _Items]:
+    """The distinct items of a step, and every array as rows of them (-1 stays -1)."""
+    arrays = [array for array in items if array is not None]
+    flat = np.concatenate([array.ravel() for array in arrays]).astype(np.int64)
     distinct, inverse = np.unique(flat, return_inverse=True)
     if distinct[0] < 0:
         distinct, inverse = distinct[1:], inverse - 1
-    ends = list(itertools.accumulate(a.size for a in arrays))
-    coded = iter(
-        torch.from_numpy(inverse[end - a.size : end].reshape(a.shape)).to(device)
-        for a, end in zip(arrays, ends, strict=True)
+    ends = itertools.accumulate(array.size for array in arrays)
+    coded = (
+        inverse[end - array.size : end].reshape(array.shape)
+        for array, end in zip(arrays, ends, strict=True)
     )
-    inputs, targets = next(coded), next(coded)
-    own = next(coded) if hard is not None else None
-    return torch.from_numpy(distinct).to(device), (inputs, targets, own, next(coded))
+    return distinct, _Items(*coded)
 
 
-def _loss(
-    model: Recommender,
-    items: Tensor,
-    batch: Batch,
-    inputs: Tensor,
-    targets: Tensor,
-    hard: Tensor | None,
-    negatives: Tensor,
+def _backward(
+    model: Recommender, features: Tensor, rows: Tensor, delta: Tensor, step: _Step, world: World
 ) -> Tensor:
-    """Mean cross-entropy of the target among itself and the negatives."""
-    lengths = torch.from_numpy(batch.lengths).to(items.device)
-    vectors = items[inputs.clamp_min(0)] * (inputs >= 0)[..., None]
-    states = model.users(vectors, lengths)  # [B, L + 1, D]
+    """Gradients of this rank's rows; returns their share of the batch's mean loss.
+
+    Args:
+        features: of the catalogue [items, P].
+        rows: codes of the step's distinct items [n]; its arrays are places in it.
+        delta: their id parts [n, D].
+    """
+    device = features.device
+    wanted = int((step.items.targets >= 0).sum())
+    part = world.part(len(step.lengths))
+    given = delta * torch.from_numpy(step.shown).to(device)[rows, None]
+    items, lengths = step.items, step.lengths
+    if part is not None:
+        if not len(part):
+            return torch.zeros((), device=device)
+        used, items = _recode(items.of(part))
+        mine = torch.from_numpy(used).to(device)
+        rows, given, lengths = rows[mine], given[mine], lengths[part.rows]
+    vectors = model.items(features[rows], given)
+    loss = _losses(model, vectors, items, torch.from_numpy(lengths).to(device), part).sum() / wanted
+    loss.backward()
+    return loss.detach()
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    """Of one step; zero where this rank had no row to learn from."""
+    if tensor.grad is None:
+        tensor.grad = torch.zeros_like(tensor)
+    gradient: Tensor = tensor.grad
+    return gradient
+
+
+def _losses(
+    model: Recommender, vectors: Tensor, items: _Items, lengths: Tensor, part: Part | None
+) -> Tensor:
+    """Cross-entropy of each target among itself and the negatives: [T]."""
+    inputs, targets, negatives = (
+        torch.from_numpy(array).to(vectors.device)
+        for array in (items.inputs, items.targets, items.negatives)
+    )
+    history = vectors[inputs.clamp_min(0)] * (inputs >= 0)[..., None]
+    states = model.users(history, lengths, part)  # [B, L + 1, D]
     counted = targets >= 0
     state, target = states[counted], targets[counted]  # [T, D], [T]
-    positive = (state * items[target]).sum(-1, keepdim=True)  # [T, 1]
-    shared = state @ items[negatives].T  # [T, negatives]
+    positive = (state * vectors[target]).sum(-1, keepdim=True)  # [T, 1]
+    shared = state @ vectors[negatives].T  # [T, negatives]
     shared = shared.masked_fill(negatives[None, :] == target[:, None], float("-inf"))
     logits = [positive, shared]
-    if hard is not None:
+    if items.hard is not None:
+        hard = torch.from_numpy(items.hard).to(vectors.device)
         own = hard[:, None, :].expand(-1, targets.shape[1], -1)[counted]  # [T, hard]
-        scores = (state[:, None, :] * items[own.clamp_min(0)]).sum(-1)
+        scores = (state[:, None, :] * vectors[own.clamp_min(0)]).sum(-1)
         logits.append(scores.masked_fill((own < 0) | (own == target[:, None]), float("-inf")))
     joined = torch.cat(logits, dim=1)
-    return (joined.logsumexp(dim=1) - positive[:, 0]).mean()
+    return joined.logsumexp(dim=1) - positive[:, 0]

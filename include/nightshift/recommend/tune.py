@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,17 @@ import polars as pl
 import torch
 
 from nightshift import stages
-from nightshift.compute import device, set_up_torch
+from nightshift.compute import set_up_torch
 from nightshift.errors import BadInput
 from nightshift.night import Night
 from nightshift.recipes import weigh
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import sample_rows, training_set
+from nightshift.recommend.parallel import train_model
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.recipe import Recipe, Trial, best_beta, choose
 from nightshift.recommend.sample_deltas import fit_sample_deltas
-from nightshift.recommend.train import IdDeltas, Plan, train
+from nightshift.recommend.train import IdDeltas, Plan
 from nightshift.recommend.validation import Validation
 from nightshift.recommend.windows import Windows
 from nightshift.settings import Settings
@@ -145,7 +147,9 @@ def _trials(ctx: StageContext, inner: Night, settings: Settings) -> tuple[list[T
         # Only hard negatives touch the model itself: what else is tried shares its training.
         hard = strategies.get("negatives", {"weight": 0.0})["weight"]
         if hard not in trained:
-            trained[hard] = _train(settings, snapshot, vectors, samples, hard=hard)
+            trained[hard] = _train(
+                settings, ctx.writer.scratch, snapshot, vectors, samples, hard=hard
+            )
         stored = trained[hard]
         _place(settings, snapshot, vectors, samples, strategies, stored)
         if not trials and snapshot.shop.repeats:
@@ -185,14 +189,22 @@ def candidates(settings: Settings) -> list[dict[str, dict[str, Any]]]:
 
 
 def _train(
-    settings: Settings, snapshot: Snapshot, vectors: Any, samples: pl.DataFrame, *, hard: float
+    settings: Settings,
+    scratch: Path,
+    snapshot: Snapshot,
+    vectors: Any,
+    samples: pl.DataFrame,
+    *,
+    hard: float,
 ) -> checkpoint.Checkpoint:
     """A model from nothing, with or without hard negatives."""
     finetune = settings.finetune
     stored = checkpoint.fresh(
         finetune.model, vectors, snapshot.items["item_id"].to_list(), seed=_SEED
     )
-    train(
+    train_model(
+        settings,
+        scratch,
         stored.model,
         IdDeltas(stored.deltas),
         torch.from_numpy(stored.features(vectors)),
@@ -204,7 +216,6 @@ def _train(
             finetune.negatives,
             _SEED,
             label="tune with hard negatives" if hard else "tune the control",
-            device=str(device(settings)),
         ),
     )
     return stored

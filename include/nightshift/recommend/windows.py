@@ -23,6 +23,22 @@ _POOL_BATCHES = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Rows `[first, last)` of a batch of `of` rows: those that one rank computes."""
+
+    first: int
+    last: int
+    of: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.first, self.last)
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """B windows of L inputs.
 

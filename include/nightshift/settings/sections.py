@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -71,6 +71,9 @@ class ComputeSettings(Section):
 
     threads: int = Field(2, ge=1, description="CPU threads of torch, CTranslate2 and Polars")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 …")
+    processes: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        1, description="processes that train one model, a GPU each; auto: one per visible GPU"
+    )
 
 
 class LogSettings(Section):

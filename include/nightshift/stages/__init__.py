@@ -25,7 +25,14 @@ from nightshift.stages.model import (
     night_partition,
     state_partition,
 )
-from nightshift.stages.running import key_of, parts_of, resolve_inputs, run, write_dataset
+from nightshift.stages.running import (
+    as_ours,
+    key_of,
+    parts_of,
+    resolve_inputs,
+    run,
+    write_dataset,
+)
 from nightshift.stages.table import STAGES
 
 __all__ = [
@@ -42,6 +49,7 @@ __all__ = [
     "StageContext",
     "arm_input",
     "arms",
+    "as_ours",
     "key_of",
     "night_partition",
     "parent_state",

@@ -99,21 +99,27 @@ def _run(
     except NightshiftError as error:
         raise error.at(stage=name, night=night.key, **parts) from error.__cause__
     except Exception as error:
-        place = {"stage": name, "night": night.key, **parts}
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
-            raise DiskFull(
-                "No space left on the disk.",
-                hint="free space (`nightshift doctor` shows where) and run the stage again",
-                **place,
-            ) from error
-        log.error("%s %s failed", name, night.key, exc_info=error)
-        said = " ".join(str(error).split())[:_CAUSE_CHARS]
-        raise StageFailed(
-            f"{type(error).__name__}: {said}",
-            hint="the log above has where it happened; run the stage again once it is mended",
-            **place,
-        ) from error
+        ours = as_ours(error)
+        if isinstance(ours, StageFailed):
+            log.error("%s %s failed", name, night.key, exc_info=error)
+        raise ours.at(stage=name, night=night.key, **parts) from error
     return Ran(name, manifest, True, time.monotonic() - started)
+
+
+def as_ours(error: Exception) -> NightshiftError:
+    """What somebody else's error is to a stage."""
+    if isinstance(error, NightshiftError):
+        return error
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return DiskFull(
+            "No space left on the disk.",
+            hint="free space (`nightshift doctor` shows where) and run the stage again",
+        )
+    said = " ".join(str(error).split())[:_CAUSE_CHARS]
+    return StageFailed(
+        f"{type(error).__name__}: {said}",
+        hint="the log above has where it happened; run the stage again once it is mended",
+    )
 
 
 def resolve_inputs(stage: Stage, lake: Lake, night: Night, settings: Settings) -> Inputs:
