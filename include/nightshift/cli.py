@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nightshift
-from nightshift.errors import NightshiftError
+from nightshift.errors import NightshiftError, SettingsError
+from nightshift.last_word import leave
 
-TERMINATION_LOG = Path("/dev/termination-log")
 COMMANDS = ("night", "stage", "settings", "load", "store", "registry", "status", "doctor")
 
 _DESCRIPTION = """\
@@ -55,8 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.command(arguments))
     except NightshiftError as error:
         print(f"nightshift: {error}", file=sys.stderr)
-        if os.access(TERMINATION_LOG, os.W_OK):
-            TERMINATION_LOG.write_text(error.as_json())
+        leave(_termination_log(), error.as_json())
         return error.exit_code
     except KeyboardInterrupt:
         print("nightshift: stopped; run the same command again to go on", file=sys.stderr)
@@ -64,6 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _termination_log() -> Path:
+    """Where the settings put it; what is wrong may be the settings themselves."""
+    from nightshift.settings import Settings
+    from nightshift.settings.sections import ComputeSettings
+
+    try:
+        return Settings.load().compute.termination_log
+    except SettingsError:
+        return ComputeSettings().termination_log
 
 
 def _set_threads() -> None:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as SourceError
 
 from nightshift.errors import SettingsError
+from nightshift_airflow.pod_settings import PodSettings
 
 PREFIX = "NIGHTSHIFT_AIRFLOW__"
 
 
-class AirflowSettings(BaseSettings):
-    """What the DAGs and their operators need to know about the place they run in."""
+class AirflowSettings(PodSettings):
+    """What the DAGs and their operators need to know about the place they run in.
+
+    What concerns pods alone is in `nightshift_airflow.pod_settings`; its variables begin the same.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
@@ -42,14 +46,6 @@ class AirflowSettings(BaseSettings):
     retry_seconds: float = Field(60.0, ge=0, description="wait before the first retry")
     max_active_runs: int = Field(2, ge=1, description="nights of the schedule at the same time")
 
-    image: str = Field("nightshift-worker:latest", description="what a pod runs")
-    namespace: str = Field("nightshift", description="where pods are started")
-    secret: str = Field(
-        "nightshift", description="Kubernetes secret with NIGHTSHIFT_STORE__URL and the like"
-    )
-    pod_template: Path | None = Field(None, description="YAML of a pod: resources, security, nodes")
-    gpus: int = Field(0, ge=0, description="GPUs of a pod that generates or trains")
-
     @property
     def end_date(self) -> datetime | None:
         """`last_night` as Airflow takes it: no run with a later date."""
@@ -63,13 +59,13 @@ def airflow_settings() -> AirflowSettings:
     Raises:
         SettingsError: a value out of range, with the variable's name.
     """
+    hint = "they are listed in plugins/nightshift_airflow/settings.py and pod_settings.py"
     try:
         return AirflowSettings()
+    except SourceError as error:  # a list or a table in a variable is written as JSON
+        raise SettingsError(f"Airflow-side settings are wrong: {error}.", hint=hint) from None
     except ValidationError as error:
         problems = "; ".join(
             f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()
         )
-        raise SettingsError(
-            f"Airflow-side settings are wrong: {problems}.",
-            hint="they are listed in plugins/nightshift_airflow/settings.py",
-        ) from None
+        raise SettingsError(f"Airflow-side settings are wrong: {problems}.", hint=hint) from None

@@ -69,6 +69,10 @@ class ComputeSettings(Section):
 
     threads: int = Field(2, ge=1, description="CPU threads of torch, CTranslate2 and Polars")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 …")
+    termination_log: Path = Field(
+        Path("/dev/termination-log"),
+        description="where a command leaves its last word, if the file is there (as in a pod)",
+    )
 
 
 # --- the shop --------------------------------------------------------------------------------
