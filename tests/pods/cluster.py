@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+import sys
 import tempfile
 import threading
 import uuid
@@ -41,10 +43,18 @@ class Line:
 class Running:
     """What belongs to a pod beside its object."""
 
+    grace: float
     lines: list[Line] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
-    grace: float = 30.0
     environment: dict[str, str] = field(default_factory=dict)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # who asked has gone
+            super().handle_error(request, client_address)
 
 
 class Cluster:
@@ -60,6 +70,8 @@ class Cluster:
         self, *, version: str = "1.34", gpus: int = 0, images: tuple[str, ...] = ("shop/worker:1",)
     ) -> None:
         self.version, self.gpus, self.images = version, gpus, set(images)
+        self.start_seconds = 0.0
+        """How long a container takes to come up."""
         self.changed = threading.Condition(threading.RLock())
         self.pods: dict[str, Json] = {}
         self.beside: dict[str, Running] = {}
@@ -85,14 +97,11 @@ class Cluster:
         from cluster_api import Handler
 
         handler = type("BoundHandler", (Handler,), {"cluster": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:
         """Kill what runs, close the port, remove the folder."""
-        import shutil
-
         for one in self.beside.values():
             one.grace = 0
             one.stop.set()
@@ -132,7 +141,8 @@ class Cluster:
             meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
             pod["status"] = {"phase": "Pending", "qosClass": "Burstable"}
             self.pods[meta["name"]] = pod
-            self.beside[meta["name"]] = Running()
+            grace = float(pod["spec"].get("terminationGracePeriodSeconds", 30))
+            self.beside[meta["name"]] = Running(grace=grace)
             self.touch(pod, "ADDED")
             answer = json.loads(json.dumps(pod))
         thread = threading.Thread(target=Node(self, pod).run, daemon=True)

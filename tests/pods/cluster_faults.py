@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,7 +18,8 @@ class PodFault:
         what: `oom` kills the process for its memory, `evict` by the kubelet, `lost_node` loses the
             machine (the object stays, being deleted for ever), `vanish` removes the object without
             a trace, `hang` stops the process where it is.
-        when: as soon as a line of the log holds this text; None: at once.
+        when: as soon as a line of the log holds this text.
+        once: as soon as this is true. Without either: at once.
         at_end: only when the process has ended by itself, before anyone hears of it.
         times: so many pods.
     """
@@ -25,6 +27,7 @@ class PodFault:
     what: What
     stage: str
     when: str | None = None
+    once: Callable[[], bool] | None = None
     at_end: bool = False
     times: int = 1
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class Node:
             self.beside.stop.wait()
             self.cluster.remove(self.pod)
             return
+        self.beside.stop.wait(self.cluster.start_seconds)
         self._start()
         status = self._wait()
         if self.fault is not None and self.fault.at_end:
@@ -174,7 +176,10 @@ class Node:
             {"running": {"startedAt": self.started}}, phase="Running", startTime=self.started
         )
         threading.Thread(target=self._guard, daemon=True).start()
-        if self.fault is not None and self.fault.when is None and not self.fault.at_end:
+        fault = self.fault
+        if fault is not None and fault.once is not None:
+            threading.Thread(target=self._watch_for, args=(fault.once,), daemon=True).start()
+        elif fault is not None and fault.when is None and not fault.at_end:
             self._strike()
 
     def _guard(self) -> None:
@@ -188,10 +193,18 @@ class Node:
         if self.process.poll() is not None:
             return
         self._signal(signal.SIGTERM)
-        ends = time.monotonic() + self.beside.grace
-        while self.process.poll() is None and time.monotonic() < ends:
+        since = time.monotonic()
+        while self.process.poll() is None and time.monotonic() - since < self.beside.grace:
             time.sleep(0.02)
         self._signal(signal.SIGKILL)
+
+    def _watch_for(self, true: Callable[[], bool]) -> None:
+        assert self.process is not None
+        while self.process.poll() is None:
+            if true():
+                self._strike()
+                return
+            time.sleep(0.005)
 
     def _wait(self) -> int:
         assert self.process is not None

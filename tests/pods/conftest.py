@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "plugins"))
 import airflow_for_tests  # noqa: F401  # first: it sets Airflow's home
+
+# Read once, when the provider is imported: how patiently Kubernetes' API is asked again.
+os.environ |= {
+    "AIRFLOW__WORKERS__API_RETRIES": "3",
+    "AIRFLOW__WORKERS__API_RETRY_WAIT_MIN": "0.05",
+    "AIRFLOW__WORKERS__API_RETRY_WAIT_MAX": "0.1",
+}
 import pytest
 from cluster import Cluster
 

@@ -6,11 +6,9 @@ travel as environment variables; what is secret comes from a Kubernetes secret i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import generic_api_retry
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from kubernetes.client import ApiException  # type: ignore[import-untyped]
@@ -24,14 +22,14 @@ from nightshift_airflow.operators.stage import RESOLVER, describe_assets, wanted
 from nightshift_airflow.pods import body, identity
 from nightshift_airflow.pods.causes import Cause, Seen, cause_of
 from nightshift_airflow.pods.environment import variables_of
+from nightshift_airflow.pods.lines import show_rest
 from nightshift_airflow.pods.result import result_of_pod
+from nightshift_airflow.pods.start import said_by, take_up_or_create
 from nightshift_airflow.pods.trigger import StagePodTrigger
 from nightshift_airflow.resolver import Run
 from nightshift_airflow.settings import AirflowSettings, airflow_settings
 
 ON_GPU = frozenset({"generate", "tune", "finetune", "refresh"})
-GONE_SECONDS = 1.0
-"""How often it is asked whether a pod that is being deleted is gone."""
 
 
 class PodStageOperator(KubernetesPodOperator):
@@ -98,7 +96,7 @@ class PodStageOperator(KubernetesPodOperator):
         self.arguments = run.arguments(self.stage, self.parts)
         self.labels = {**self.labels, **identity.labels_of(self.stage, settings)}
         self.annotations = {**self.annotations, **identity.annotations_of(context)}
-        self.name = identity.pod_name(self.stage, context)
+        self.name = identity.pod_name(self.stage, settings, context)
         return super().execute(context)  # deferred there; goes on in trigger_reentry
 
     def build_pod_request_obj(self, context: Any = None, *, dry_run: bool = False) -> Any:
@@ -107,58 +105,12 @@ class PodStageOperator(KubernetesPodOperator):
         return body.finish(pod, self.place, on_gpu=self.on_gpu, deadline=limit)
 
     def get_or_create_pod(self, pod_request_obj: Any, context: Any) -> Any:
-        """The pod of an earlier try that still works, else a new one; never two."""
-        selector = self._build_find_pod_label_selector(context)
-        namespace = pod_request_obj.metadata.namespace
-        asking = generic_api_retry(self.client.list_namespaced_pod)
-        found = asking(namespace, label_selector=selector).items
-        working = [pod for pod in found if _works(pod)]
-        if working:
-            first = min(working, key=lambda pod: pod.metadata.creation_timestamp)
-            self.log.info("taking up the pod %s, which works already", first.metadata.name)
-        for pod in found:
-            if not working or pod is not first:
-                self.pod_manager.delete_pod(pod)
-        return first if working else self._create(pod_request_obj)
-
-    def _create(self, request: Any) -> Any:
-        """Ask for the pod. That it exists already means: our own request, whose answer was lost."""
-        name, namespace = request.metadata.name, request.metadata.namespace
-        until = time.monotonic() + self.place.stop_seconds + self.place.startup_seconds
-        while True:
-            try:
-                return self._post(namespace, request)
-            except ApiException as error:
-                if error.status != 409:
-                    raise
-            try:
-                pod = self.hook.get_pod(name, namespace)
-            except ApiException as error:
-                if error.status != 404:
-                    raise
-                continue
-            if _works(pod):
-                return pod
-            if time.monotonic() > until:
-                raise AirflowException(f"The pod {name} of this try is still being deleted.")
-            self.pod_manager.delete_pod(pod)
-            time.sleep(GONE_SECONDS)
-
-    def _post(self, namespace: str, request: Any) -> Any:
-        """Create, with the usual patience; but a conflict is an answer."""
-
-        def post() -> Any:
-            try:
-                return self.client.create_namespaced_pod(namespace, request)
-            except ApiException as error:
-                if error.status == 409:
-                    return error
-                raise
-
-        answer = generic_api_retry(post)()
-        if isinstance(answer, ApiException):
-            raise answer
-        return answer
+        return take_up_or_create(
+            self.client,
+            pod_request_obj,
+            self._build_find_pod_label_selector(context),
+            patience=self.place.startup_seconds,
+        )
 
     def defer(self, *, trigger: Any, **kwargs: Any) -> NoReturn:
         _, given = trigger.serialize()
@@ -171,6 +123,9 @@ class PodStageOperator(KubernetesPodOperator):
         """Judge the pod by what it left in the lake; clean up in any case."""
         run = Run.from_json(context["ti"].xcom_pull(task_ids=RESOLVER))
         seen = self._look(event)  # before the pod is deleted
+        if seen.has_run:
+            show_rest(self.client, seen.pod, event.get("last_log_time"))
+        self.get_logs = False
         failed: Exception | None = None
         try:
             super().trigger_reentry(context, event)
@@ -209,15 +164,8 @@ class PodStageOperator(KubernetesPodOperator):
         return Seen(self.stage, pod, warnings, told, self.on_gpu)
 
 
-def _works(pod: Any) -> bool:
-    """Whether there is still something to wait for."""
-    over = pod.metadata.deletion_timestamp is not None
-    return not over and pod.status.phase not in ("Succeeded", "Failed")
-
-
 def _silent(stage: str, name: str, error: Exception) -> str:
-    why = " ".join(str(getattr(error, "reason", None) or error).split())
     return Cause(
-        f"Kubernetes' API does not tell what became of the pod {name}: {why}",
+        f"Kubernetes' API does not tell what became of the pod {name}: {said_by(error)}",
         "a retry takes the pod up again",
     ).line(stage)

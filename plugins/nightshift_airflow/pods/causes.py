@@ -84,6 +84,11 @@ class Seen:
         return self.state.terminated if self.state else None
 
     @property
+    def has_run(self) -> bool:
+        """Whether there may be a log."""
+        return self.state is not None and self.state.waiting is None
+
+    @property
     def word(self) -> dict[str, Any]:
         """What the stage left at its end: its result or its error; empty without one."""
         try:

@@ -53,7 +53,7 @@ def who(pod: Any) -> dict[str, str]:
     }
 
 
-def pod_name(stage: str, context: Any) -> str:
+def pod_name(stage: str, settings: Settings, context: Any) -> str:
     """The same for the same task try, another for every other one; at most 63 characters."""
-    text = "\n".join(annotations_of(context).values())
+    text = "\n".join([lake_label(settings), *annotations_of(context).values()])
     return f"nightshift-{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

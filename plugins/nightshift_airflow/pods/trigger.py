@@ -15,6 +15,8 @@ from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHo
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException
 
+from nightshift_airflow.pods.lines import Lines
+
 LOST_SECONDS = 60.0
 """A pod that should be gone for so long is held by a node that does not answer."""
 
@@ -45,6 +47,10 @@ class StagePodTrigger(KubernetesPodTrigger):
             cluster_context=self.cluster_context,
             connection_extras=self.connection_extras,
         )
+
+    @cached_property
+    def pod_manager(self) -> Lines:
+        return Lines(async_hook=self.hook)
 
 
 class _WatchfulHook(AsyncKubernetesHook):
