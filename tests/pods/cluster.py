@@ -84,7 +84,7 @@ class Cluster:
         self.pod_faults: list[PodFault] = []
         self.api_faults: list[ApiFault] = []
         self.broken: list[str] = []
-        """Requests that the stand-in itself stumbled over."""
+        """What the stand-in itself stumbled over."""
         self.requests: list[tuple[str, str]] = []
         self.folder = Path(tempfile.mkdtemp(prefix="ns-cluster-", dir="/tmp"))
         self._numbers = itertools.count(1)

@@ -155,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
         body.setdefault("apiVersion", "v1")
         body.setdefault("kind", "Pod")
         well_formed(body, self.cluster.version)
-        if body["metadata"].get("namespace", NAMESPACE) != NAMESPACE:
+        if body["metadata"].setdefault("namespace", NAMESPACE) != NAMESPACE:
             raise Refused(400, "the namespace of the object does not match the request's")
         with self.cluster.changed:
             name = body["metadata"]["name"]

@@ -49,6 +49,13 @@ class Node:
         self.process: subprocess.Popen[str] | None = None
 
     def run(self) -> None:
+        try:
+            self._live()
+        except Exception as error:  # the test that made it fail shall say so
+            self.cluster.broken.append(f"the node, with {self.meta['name']}: {error!r}")
+            raise
+
+    def _live(self) -> None:
         self.folder.mkdir()
         if not (self._schedule() and self._pull() and self._configure()):
             self.beside.stop.wait()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +23,7 @@ from nightshift_airflow.settings import AirflowSettings
 
 RUN = Run(Night.parse("2017-11-20"), first=True)
 POLL = 0.1
+LONG = "import time; print('working', flush=True); time.sleep(60)"
 
 
 def place(**changes: Any) -> AirflowSettings:
@@ -110,8 +113,24 @@ def operator_again(task: PodStageOperator) -> PodStageOperator:
 
 def share(cluster: Cluster, settings: Settings, monkeypatch: Any) -> None:
     """A lake that Airflow and the pods both reach; the store's password in the pods' secret."""
-    import os
-
     monkeypatch.setenv("NIGHTSHIFT_LAKE__ROOT", settings.lake_root)
     names = ("NIGHTSHIFT_STORE__URL", "NIGHTSHIFT_STORE__PSEUDONYM_KEY")
     cluster.secrets["nightshift"] = {name: os.environ[name] for name in names}
+
+
+def long_task(**kwargs: Any) -> Any:
+    return operator(cmds=["python", "-c", LONG], **kwargs)
+
+
+def wait_for(true: Any, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+def working(cluster: Cluster) -> Any:
+    """The one pod, once its container runs."""
+    wait_for(lambda: any(p["status"]["phase"] == "Running" for p in cluster.pods.values()))
+    (pod,) = cluster.pods.values()
+    return pod

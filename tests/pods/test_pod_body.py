@@ -14,7 +14,6 @@ from cluster import Cluster
 from kubernetes.client import ApiClient
 from pod_tasks import RUN, context, operator, place
 
-from nightshift.errors import UsageError
 from nightshift.settings import Settings
 from nightshift.stages import STAGES
 from nightshift_airflow.pods.environment import variables_of
@@ -99,7 +98,7 @@ def base(made: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("settings", "template"),
-    itertools.product(({}, {"gpus": 1}, FULL), (None, SHIPPED)),
+    list(itertools.product(({}, {"gpus": 1}, FULL), (None, SHIPPED))),
     ids=lambda value: f"{len(value)} settings" if isinstance(value, dict) else "",
 )
 def test_kubernetes_accepts_every_pod_of_the_night(
@@ -240,52 +239,6 @@ def test_gpu_stages_may_have_a_template_of_their_own(tmp_path: Path) -> None:
     assert body("collect", where)["spec"]["automountServiceAccountToken"] is False
 
 
-def test_settings_travel_and_secrets_do_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "nightshift.toml"
-    file.write_text("[generate]\nstrategies = ['negatives']\n[collect]\nmax_price = 10.5\n")
-    for name, value in {
-        "CONFIG": str(file),
-        "HOME": "/somewhere/here",
-        "STORE__URL": "postgresql+psycopg2://u:hush@db/shop",
-        "STORE__PSEUDONYM_KEY": "hush",
-        "LAKE__OPTIONS": '{"endpoint_url": "http://s3", "use_ssl": false}',
-        "COMPUTE__TERMINATION_LOG": "/here/log",
-        "COMPUTE__THREADS": "7",
-        "NIGHT__FIRST": "2017-11-20T00:00:00Z",
-    }.items():
-        monkeypatch.setenv(f"NIGHTSHIFT_{name}", value)
-    here = Settings.load()
-
-    passed = variables_of(here)
-
-    assert "hush" not in str(passed)
-    assert not {"NIGHTSHIFT_HOME", "NIGHTSHIFT_CONFIG"} & set(passed)
-    for name in ("CONFIG", "HOME", "LAKE__OPTIONS", "COMPUTE__TERMINATION_LOG", "COMPUTE__THREADS"):
-        monkeypatch.delenv(f"NIGHTSHIFT_{name}")
-    monkeypatch.delenv("NIGHTSHIFT_NIGHT__FIRST")
-    monkeypatch.chdir(tmp_path / "..")  # where no file is
-    for name, value in passed.items():
-        monkeypatch.setenv(name, value)
-    there = Settings.load()
-    for section in ("generate", "collect", "compute.threads", "night", "lake.root"):
-        assert here.digest_of(section) == there.digest_of(section)
-    assert there.lake.open_options == here.lake.open_options
-
-
-def test_options_of_the_lake_with_a_password_are_left_to_the_pods_secret(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    options = '{"client_kwargs": {"aws_secret": "hush"}, "endpoint_url": "http://s3"}'
-    monkeypatch.setenv("NIGHTSHIFT_LAKE__OPTIONS", options)
-
-    passed = variables_of(Settings.load())
-
-    assert "NIGHTSHIFT_LAKE__OPTIONS" not in passed
-    assert "hush" not in str(passed)
-
-
 def test_a_pods_variables_hold_no_secret_and_its_secret_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -299,10 +252,3 @@ def test_a_pods_variables_hold_no_secret_and_its_secret_is_named(
     assert passed["NIGHTSHIFT_LAKE__ROOT"] == "s3://lake"
     assert passed["NIGHTSHIFT_HOME"] == "/scratch"
     assert base(made)["envFrom"] == [{"secretRef": {"name": "nightshift"}}]
-
-
-def test_a_lake_that_no_pod_can_reach_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NIGHTSHIFT_LAKE__ROOT")
-
-    with pytest.raises(UsageError, match="NIGHTSHIFT_LAKE__ROOT"):
-        variables_of(Settings.load())

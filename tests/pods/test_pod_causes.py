@@ -16,23 +16,18 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from cluster import Cluster
 from cluster_faults import PodFault
-from pod_tasks import context, operator, place, run_to_end
+from pod_tasks import LONG, context, operator, place, run_to_end
 
 from nightshift.errors import EngineError, ParentMissing
 from nightshift_airflow.pods.causes import LESS_MEMORY, Cause, Seen, cause_of
 
-WORKS = "import time; print('working', flush=True); time.sleep(60)"
 LEAVES = "import os, sys; open(os.environ['NIGHTSHIFT_COMPUTE__TERMINATION_LOG'], 'w').write({!r});"
 
 
-@pytest.fixture(autouse=True)
-def lake(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NIGHTSHIFT_LAKE__ROOT", (tmp_path / "lake").as_uri())
-    cluster.secrets["nightshift"] = {}
+pytestmark = pytest.mark.usefixtures("lake")
 
 
-def why(script: str = WORKS, stage: str = "collect", **kwargs: Any) -> AirflowException:
+def why(script: str = LONG, stage: str = "collect", **kwargs: Any) -> AirflowException:
     """The exception that a try ends with."""
     task = operator(stage, cmds=["python", "-c", script], **kwargs)
     with pytest.raises(AirflowException) as raised:

@@ -11,25 +11,22 @@ import pytest
 from cluster import Cluster
 from cluster_faults import ApiFault
 from kubernetes.client import ApiException
-from pod_tasks import context, operator, place, start
+from pod_tasks import context, long_task, place, start
 
 from nightshift_airflow.pods import living
 from nightshift_airflow.pods.living import task_is_alive
 from nightshift_airflow.pods.reaper import reap
 
-LONG = "import time; time.sleep(60)"
+pytestmark = pytest.mark.usefixtures("lake")
 
 
 @pytest.fixture(autouse=True)
-def lake(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NIGHTSHIFT_LAKE__ROOT", (tmp_path / "lake").as_uri())
-    cluster.secrets["nightshift"] = {}
+def _nothing_asked_yet() -> None:
     living.forget()
 
 
 def left_behind(**of: Any) -> str:
-    name: str = start(operator(cmds=["python", "-c", LONG]), context(**of)).pod_name
+    name: str = start(long_task(), context(**of)).pod_name
     return name
 
 
