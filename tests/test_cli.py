@@ -61,7 +61,7 @@ def test_an_error_is_one_line_with_its_exit_code_and_json_for_a_pod(
     monkeypatch.setattr(stages, "run", fail)
     log = home / "termination-log"
     log.touch()
-    monkeypatch.setattr(cli, "TERMINATION_LOG", log)
+    monkeypatch.setenv("NIGHTSHIFT_COMPUTE__TERMINATION_LOG", str(log))
 
     assert cli.main(COLLECT) == code
     out, err = capsys.readouterr()

@@ -17,10 +17,10 @@ from pathlib import Path
 import nightshift
 from nightshift import logs
 from nightshift.commands.common import settings_of
-from nightshift.errors import NightshiftError
+from nightshift.errors import NightshiftError, SettingsError
+from nightshift.last_word import leave
 from nightshift.settings import Settings
 
-TERMINATION_LOG = Path("/dev/termination-log")
 COMMANDS = (
     "night",
     "stage",
@@ -70,8 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.command(arguments))
     except NightshiftError as error:
         _say(error)
-        if os.access(TERMINATION_LOG, os.W_OK):
-            TERMINATION_LOG.write_text(error.as_json())
+        leave(_termination_log(), error.as_json())
         return error.exit_code
     except KeyboardInterrupt:
         logs.last_word("stopped; run the same command again to go on")
@@ -87,6 +86,16 @@ def _say(error: NightshiftError) -> None:
         with suppress(NightshiftError):  # settings that cannot be read may be what `error` is about
             logs.set_up(Settings.load().log)
     logs.last_word(error)
+
+
+def _termination_log() -> Path:
+    """Where the settings put it; what is wrong may be the settings themselves."""
+    from nightshift.settings.sections import ComputeSettings
+
+    try:
+        return Settings.load().compute.termination_log
+    except SettingsError:
+        return ComputeSettings().termination_log
 
 
 def _set_threads(settings: Settings) -> None:

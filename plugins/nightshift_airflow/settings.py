@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as SourceError
 
 from nightshift.errors import SettingsError
+from nightshift_airflow.pod_settings import PodSettings
 
 PREFIX = "NIGHTSHIFT_AIRFLOW__"
 
 
-class AirflowSettings(BaseSettings):
-    """What the DAGs and their operators need to know about the place they run in."""
+class AirflowSettings(PodSettings):
+    """What the DAGs and their operators need to know about the place they run in.
+
+    What concerns pods alone is in `nightshift_airflow.pod_settings`; its variables begin the same.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
@@ -66,14 +70,6 @@ class AirflowSettings(BaseSettings):
         None, description="cron of the DAG `smoke`; without it only by hand"
     )
 
-    image: str = Field("nightshift-worker:latest", description="what a pod runs")
-    namespace: str = Field("nightshift", description="where pods are started")
-    secret: str = Field(
-        "nightshift", description="Kubernetes secret with NIGHTSHIFT_STORE__URL and the like"
-    )
-    pod_template: Path | None = Field(None, description="YAML of a pod: resources, security, nodes")
-    gpus: int = Field(0, ge=0, description="GPUs of a pod that generates or trains")
-
     @field_validator("alert_url")
     @classmethod
     def _is_web(cls, url: SecretStr | None) -> SecretStr | None:
@@ -106,13 +102,13 @@ def airflow_settings() -> AirflowSettings:
     Raises:
         SettingsError: a value out of range, with the variable's name.
     """
+    hint = "they are listed in plugins/nightshift_airflow/settings.py and pod_settings.py"
     try:
         return AirflowSettings()
+    except SourceError as error:  # a list or a table in a variable is written as JSON
+        raise SettingsError(f"Airflow-side settings are wrong: {error}.", hint=hint) from None
     except ValidationError as error:
         problems = "; ".join(
             f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()
         )
-        raise SettingsError(
-            f"Airflow-side settings are wrong: {problems}.",
-            hint="they are listed in plugins/nightshift_airflow/settings.py",
-        ) from None
+        raise SettingsError(f"Airflow-side settings are wrong: {problems}.", hint=hint) from None

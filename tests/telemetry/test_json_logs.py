@@ -27,7 +27,7 @@ from nightshift_airflow.operators.outcome import cause
 from nightshift_airflow.operators.stage import StageOperator
 from nightshift_airflow.process import Ended
 from nightshift_airflow.resolver import Run
-from nightshift_airflow.telemetry.lines import Line, pod_line, read
+from nightshift_airflow.telemetry.lines import Line, read
 
 Nights = tuple[Settings, list[Night]]
 COLLECT = ("collect", "--night", "2017-11-20", "--first")
@@ -215,7 +215,6 @@ def test_a_tasks_log_shows_text_at_its_level(
 )
 def test_other_lines_stay_as_they_are(raw: str) -> None:
     assert read(raw) == Line(logging.INFO, raw)
-    assert pod_line("base", raw) == raw
 
 
 def test_a_line_without_a_time_or_with_an_odd_level_is_still_readable() -> None:

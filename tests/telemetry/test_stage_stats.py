@@ -26,8 +26,8 @@ from nightshift.manifest import Manifest
 from nightshift.night import Night
 from nightshift.settings import Settings
 from nightshift.stages import STAGES
-from nightshift_airflow.operators.outcome import summary
 from nightshift_airflow.operators.stage import StageOperator
+from nightshift_airflow.pods.result import summary
 from nightshift_airflow.resolver import Run
 from nightshift_airflow.telemetry.stats import dotted, told
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from nightshift import stages
 from nightshift.commands.common import (
@@ -15,6 +16,7 @@ from nightshift.commands.common import (
     settings_of,
 )
 from nightshift.lake import Lake
+from nightshift.last_word import leave
 from nightshift.nights import run_parts
 
 _PART_HELP = {
@@ -56,4 +58,6 @@ def _run(arguments: argparse.Namespace) -> int:
     if stage.name == "generate" and not given["shard"]:
         results.append(result_of(stages.run("gather", night, settings), lake))
     emit(arguments, results[0] if len(results) == 1 else results)
+    if len(results) == 1:
+        leave(settings.compute.termination_log, json.dumps(results[0], ensure_ascii=False))
     return 0

@@ -74,6 +74,10 @@ class ComputeSettings(Section):
     processes: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         1, description="processes that train one model, a GPU each; auto: one per visible GPU"
     )
+    termination_log: Path = Field(
+        Path("/dev/termination-log"),
+        description="where a command leaves its last word, if the file is there (as in a pod)",
+    )
 
 
 class LogSettings(Section):

@@ -83,18 +83,6 @@ def confirmed(stage: str, run: Run, parts: dict[str, str], digest: str | None = 
     return manifest
 
 
-def summary(stage: str, manifest: Manifest, uri: str) -> dict[str, Any]:
-    """The same shape as the command's JSON, for a pod whose output nobody parses."""
-    return {
-        "stage": stage,
-        "dataset": manifest.dataset,
-        "partition": manifest.partition,
-        "uri": uri,
-        "digest": manifest.digest,
-        "rows": manifest.rows,
-    }
-
-
 def cause(stage: str, ended: Ended) -> str:
     """One line: what went wrong and the way out."""
     if ended.status < 0:

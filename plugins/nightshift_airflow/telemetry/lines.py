@@ -30,11 +30,6 @@ def read(raw: str) -> Line:
     return Line(level, f"{text}\n{fields['traceback']}" if fields.get("traceback") else text)
 
 
-def pod_line(container: str, raw: str) -> str:
-    """For the Kubernetes operator's `log_formatter`; there is one container, so no name."""
-    return read(raw).text
-
-
 def _object(raw: str) -> dict[str, Any] | None:
     if not raw.startswith("{"):
         return None
