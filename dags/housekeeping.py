@@ -6,6 +6,9 @@ Removes from the lake what no later night, rollback, retraction or reader needs:
 since, and what killed runs left behind. Recipes, evaluations, verdicts and reports of every night
 stay, and so does the registry. The same as `nightshift housekeeping`.
 
+Where stages run as pods, pods whose task is over are deleted as well. (A pod also ends by itself at
+its task's time limit.)
+
 * **Try it** with *Dry run*: the log shows what would go, and why.
 * **Clear** it whenever it failed: a sweep that was interrupted leaves nothing broken.
 
@@ -18,13 +21,11 @@ its `databaseCleanup`:
         --clean-before-timestamp "$(date -u -d '90 days ago' +%FT%TZ)"
 """
 
-from datetime import UTC, datetime
-
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from nightshift_airflow.operators.command import CommandOperator
 from nightshift_airflow.settings import airflow_settings
-from nightshift_airflow.tasks import SHORT, default_args
+from nightshift_airflow.tasks import SHORT, default_args, reap_pods
 
 place = airflow_settings()
 
@@ -33,7 +34,7 @@ with DAG(
     description="Removes from the lake what is not needed any more",
     doc_md=__doc__,
     schedule=CronTriggerTimetable(place.housekeeping_schedule, timezone="UTC"),
-    start_date=datetime(2000, 1, 1, tzinfo=UTC),
+    start_date=place.start_date,
     catchup=False,
     is_paused_upon_creation=True,
     max_active_runs=1,
@@ -54,3 +55,5 @@ with DAG(
         doc_md="`nightshift housekeeping`: remove what is not needed any more.",
         execution_timeout=SHORT,
     )
+    if place.runner == "pod":
+        reap_pods()

@@ -25,6 +25,8 @@ LONG = timedelta(hours=6)
 SHORT = timedelta(hours=2)
 
 
+ORPHAN_SECONDS = 900.0
+"""A younger pod without a task is left alone: its task may just be ending."""
 SAMPLES_OFF = "nightshift_samples_off"
 """The Airflow variable that turns samples off for every night, until it is set back."""
 
@@ -163,6 +165,17 @@ def offer(**context: Any) -> dict[str, Any]:
     if not found.waits and not (found.standing == "rejected" and not named):
         raise AirflowSkipException(f"nothing waits: night {found.night} is {found.standing}")
     return {"night": found.night, "line": found.line, "card": found.card}
+
+
+@task(task_id="pods", execution_timeout=SHORT)
+def reap_pods(**context: Any) -> dict[str, Any]:
+    """Delete the pods that nobody waits for any more."""
+    from nightshift_airflow.pods.living import forget, task_is_alive
+    from nightshift_airflow.pods.reaper import reap
+
+    forget()
+    dry = bool(context["params"].get("dry_run"))
+    return reap(airflow_settings(), alive=task_is_alive, grace_seconds=ORPHAN_SECONDS, dry=dry)
 
 
 def _parts(name: str, run: Run) -> list[dict[str, str]]:

@@ -153,3 +153,19 @@ def _child_of_this_process() -> psutil.Process:
                 return child
         time.sleep(0.005)
     raise AssertionError("the command did not start")
+
+
+def test_pods_are_swept_only_where_stages_are_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nightshift_airflow.settings import airflow_settings
+
+    def tasks() -> set[str]:
+        airflow_settings.cache_clear()
+        path = PROJECT / "dags" / "housekeeping.py"
+        return set(DagBag(str(path)).dags["housekeeping"].task_ids)
+
+    try:
+        assert tasks() == {"lake"}
+        monkeypatch.setenv("NIGHTSHIFT_AIRFLOW__RUNNER", "pod")
+        assert tasks() == {"lake", "pods"}
+    finally:
+        airflow_settings.cache_clear()
