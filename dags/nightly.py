@@ -28,6 +28,7 @@ from nightshift_airflow.settings import airflow_settings
 from nightshift_airflow.tasks import (
     arm_names,
     default_args,
+    group,
     resolve_night,
     shard_names,
     stage,
@@ -55,33 +56,36 @@ with DAG(
 ) as dag:
     night = resolve_night()
 
-    # What the shop knew before the night.
-    collect = stage("collect", outlets=[SNAPSHOT])
-    embed = stage("embed")
+    with group("learn", "What the shop knew before the night"):
+        collect = stage("collect", outlets=[SNAPSHOT])
+        embed = stage("embed")
 
-    # Samples. A shard that fails for good costs its samples, not the night: `gather` counts.
-    plan = stage("plan")
-    shards = shard_names(night)
-    generate = stage_for_each("generate", shards)
-    gather = stage("gather", trigger_rule=TriggerRule.ALL_DONE, needs="shard_names")
-    inspect = stage("inspect", outlets=[ACCEPTED])
+    # A shard that fails for good costs its samples, not the night: `gather` counts.
+    with group("samples", "What the shop is short of, written and inspected"):
+        plan = stage("plan")
+        shards = shard_names(night)
+        generate = stage_for_each("generate", shards)
+        gather = stage("gather", trigger_rule=TriggerRule.ALL_DONE, needs="shard_names")
+        inspect = stage("inspect", outlets=[ACCEPTED])
 
-    # The recipe, from the state that the night before left.
-    parent = WaitForParent(task_id="wait_for_parent")
-    tune = stage("tune")
+    with group("recipe", "How much samples weigh, from the state that the night before left"):
+        parent = WaitForParent(task_id="wait_for_parent")
+        tune = stage("tune")
 
-    # Two lines: real rows alone, and real rows with accepted samples.
-    blend = stage("blend")
-    arms = arm_names(night)
-    finetune = stage_for_each("finetune", arms)
+    with group("lines", "Two models: real rows alone, and with accepted samples"):
+        blend = stage("blend")
+        arms = arm_names(night)
+        finetune = stage_for_each("finetune", arms)
 
-    # The morning after: unseen until here, then the judge, then training data.
-    morning = stage("morning")
-    evaluate = stage("evaluate")
-    promote = stage("promote")
-    refresh = stage("refresh", outlets=[MODEL])
-    score = stage("score", outlets=[RECOMMENDATIONS])
-    report = stage("report")
+    with group("judge", "The night's own events: unseen until here, then the judge"):
+        morning = stage("morning")
+        evaluate = stage("evaluate")
+        promote = stage("promote")
+
+    with group("publish", "Both lines take the night in; the champion goes live"):
+        refresh = stage("refresh", outlets=[MODEL])
+        score = stage("score", outlets=[RECOMMENDATIONS])
+        report = stage("report")
 
     chain(night, collect, embed, plan, shards, generate, gather, inspect, blend)
     chain(shards, parent, tune, blend)  # a dry run has ended before

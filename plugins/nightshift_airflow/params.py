@@ -26,7 +26,8 @@ OVERRIDES = {
     "seed": ("Seed (of training, too)", "generate.seed"),
 }
 """Field of the form: its title, and the setting that it stands for."""
-FORM = ("night", "first_night", "strategies", "samples_off", *OVERRIDES, "dry_run")
+FORM = ("night", "first_night", "first_date", "strategies", "samples_off", *OVERRIDES, "dry_run")
+AS_SET = "as in the settings"
 _LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "pattern")
 
 
@@ -62,10 +63,16 @@ def what_form(settings: Settings) -> dict[str, Param]:
     return {
         "first_night": Param(
             False,
-            type=["boolean", "string", "null"],
+            type="boolean",
             title="First night",
-            description="Learn from the history alone, not from the state of the night before. "
-            "In a backfill: the date of its first night.",
+            description="Learn from the history alone, not from the state of the night before.",
+        ),
+        "first_date": Param(
+            None,
+            type=["string", "null"],
+            format="date",
+            title="Date of the first night",
+            description="For several nights at once, such as a backfill: which one is the first.",
         ),
         "strategies": Param(
             list(settings.generate.strategies),
@@ -98,13 +105,16 @@ def _from_schema(settings: Settings, title: str, path: str) -> Param:
     for name in path.split("."):
         now = getattr(now, name)
     shown = f"{now:,}" if isinstance(now, int | float) else now
-    choices: dict[str, Any] = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    meaning = f"{schema['description'].capitalize()}. "
+    if "enum" in schema:  # a drop-down has no empty entry
+        choices = [AS_SET, *schema["enum"]]
+        as_set = f"{meaning}The settings say {shown}."
+        return Param(AS_SET, type="string", enum=choices, title=title, description=as_set)
     return Param(
         None,
         type=[schema["type"], "null"],
         title=title,
-        description=f"{schema['description'].capitalize()}. Empty: as in the settings ({shown}).",
-        **choices,
+        description=f"{meaning}Empty: as in the settings ({shown}).",
         **{limit: schema[limit] for limit in _LIMITS if limit in schema},
     )
 
@@ -139,7 +149,7 @@ def overrides(params: Mapping[str, Any]) -> Iterator[str]:
     elif strategies is not None and tuple(strategies) != Settings.load().generate.strategies:
         yield f"generate.strategies={json.dumps(list(strategies))}"
     for name, (_, path) in OVERRIDES.items():
-        if params.get(name) is not None:
+        if params.get(name) not in (None, AS_SET):
             yield f"{path}={params[name]}"
     if params.get("seed") is not None:  # of training as well as of generating
         yield f"finetune.seeds=[{params['seed']}]"

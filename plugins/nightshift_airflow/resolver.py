@@ -113,7 +113,7 @@ def resolve(
         )
     return Run(
         night=night,
-        first=_is_first(run_type, params.get("first_night"), night),
+        first=_is_first(run_type, params, night),
         dry=bool(params.get("dry_run")),
         sets=tuple(overrides({**params, "samples_off": True} if samples_off else params)),
     )
@@ -156,16 +156,17 @@ def _night(run_type: str, asked: str, interval: tuple[datetime | None, datetime 
     return Night(start, end)
 
 
-def _is_first(run_type: str, asked: Any, night: Night) -> bool:
-    """`true` means this run's night; a date means the night that starts there."""
-    if isinstance(asked, str) and asked.strip():
-        return parse_time(asked) == night.start
-    if asked and run_type == "backfill":
+def _is_first(run_type: str, params: Mapping[str, Any], night: Night) -> bool:
+    """`first_night` means this run's night; `first_date` the night that starts there."""
+    date = str(params.get("first_date") or "").strip()
+    if date and parse_time(date) == night.start:
+        return True
+    if params.get("first_night") and run_type == "backfill":
         raise UsageError(
-            "In a backfill, first_night: true would make every night the first one.",
-            hint='name its date: --dag-run-conf \'{"first_night": "2017-11-20"}\'',
+            "In a backfill, first_night would make every night the first one.",
+            hint='name its date: --dag-run-conf \'{"first_date": "2017-11-20"}\'',
         )
-    return bool(asked)
+    return bool(params.get("first_night"))
 
 
 def run_of(context: Mapping[str, Any], *, samples_off: bool = False) -> Run:

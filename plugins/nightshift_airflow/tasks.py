@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Variable, task
+from airflow.sdk import TaskGroup, Variable, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from nightshift.errors import NightshiftError, UsageError
@@ -45,6 +45,11 @@ def operator_class() -> Any:
     from nightshift_airflow.operators.stage import StageOperator
 
     return StageOperator
+
+
+def group(name: str, tooltip: str) -> Any:
+    """Tasks that stand together in the graph; their names stay as they are."""
+    return TaskGroup(name, tooltip=tooltip, prefix_group_id=False)
 
 
 def stage(name: str, **kwargs: Any) -> Any:
@@ -137,7 +142,7 @@ def nights_asked(**context: Any) -> list[dict[str, Any]]:
             "conf": {
                 **asked,
                 "night": night.key,
-                "first_night": first if isinstance(first, str) else bool(first and not number),
+                "first_night": bool(first and not number),
             },
         }
         for number, night in enumerate(nights_between(*days))

@@ -38,7 +38,7 @@ def test_an_empty_lake_has_everything_to_do_and_no_estimate(
     assert words[:3] == ["airflow", "backfill", "create"]
     assert words[words.index("--to-date") + 1] == "2017-05-23"
     assert words[words.index("--max-active-runs") + 1] == "3"
-    assert json.loads(words[words.index("--dag-run-conf") + 1]) == {"first_night": "2017-05-20"}
+    assert json.loads(words[words.index("--dag-run-conf") + 1]) == {"first_date": "2017-05-20"}
     assert "--reprocess-behavior" not in words
     assert f"  {plan['command']}" in lines
 

@@ -88,7 +88,7 @@ def test_a_backfill_beside_a_manual_run_and_an_event(up: tuple[Settings, str]) -
     settings, _ = up
     rest = Api(Place.of(settings))
     rest.unpause("nightly")
-    conf = json.dumps({"first_night": SECOND})
+    conf = json.dumps({"first_date": SECOND})
     dates = ["--from-date", SECOND, "--to-date", SECOND, "--dag-run-conf", conf]
     command("airflow", "backfill", "create", "--dag-id", "nightly", *dates)
     manual = rest.trigger("nightly", {"night": SECOND, "first_night": True})

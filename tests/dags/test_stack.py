@@ -90,7 +90,7 @@ def test_a_backfill_of_two_nights_at_once_gives_the_states_of_nights_in_a_row(
     settings, _ = up
     api = Api(Place.of(settings))
     api.unpause("nightly")
-    conf = json.dumps({"first_night": "2017-11-20"})
+    conf = json.dumps({"first_date": "2017-11-20"})
     asked = ["backfill", "create", "--dag-id", "nightly", "--dag-run-conf", conf]
     dates = ["--from-date", "2017-11-20", "--to-date", "2017-11-22", "--max-active-runs", "2"]
     command("airflow", *asked, *dates)

@@ -74,11 +74,13 @@ def test_an_unclear_run_is_an_error_with_a_way_out(
         ("backfill", "2017-11-20", True),
         ("backfill", "2017-11-19", False),
         ("backfill", False, False),
+        ("scheduled", "2017-11-20", True),
     ],
 )
 def test_the_first_night_is_explicit(run_type: str, asked: Any, first: bool) -> None:
     night = {"night": "2017-11-20"} if run_type == "manual" else {}
-    assert resolved(run_type, {**night, "first_night": asked}, DAY).first is first
+    field = "first_date" if isinstance(asked, str) else "first_night"
+    assert resolved(run_type, {**night, field: asked}, DAY).first is first
 
 
 def test_a_run_survives_xcom() -> None:

@@ -137,7 +137,7 @@ def backfill_command(
     if any(one.made for row in found.values() for one in row.values()):
         words += ["--reprocess-behavior", "completed"]
     if first is not None:
-        words += ["--dag-run-conf", json.dumps({"first_night": first.key})]
+        words += ["--dag-run-conf", json.dumps({"first_date": first.key})]
     return shlex.join(words)
 
 
