@@ -66,6 +66,10 @@ def stage_for_each(name: str, parts: Any, **kwargs: Any) -> Any:
 
 def worker_command(**kwargs: Any) -> Any:
     """A command where the stages run: a process, or a pod."""
+    if airflow_settings().runner == "pod":
+        from nightshift_airflow.operators.pod_command import PodCommandOperator
+
+        return PodCommandOperator(**kwargs)
     return CommandOperator(**kwargs)
 
 
