@@ -80,6 +80,7 @@ class PodStageOperator(KubernetesPodOperator):
         self.needs = needs
         self.place = place
         self.on_gpu = on_gpu
+        self.shown_until: Any = None
 
     # --- the start --------------------------------------------------------------------------
 
@@ -114,6 +115,7 @@ class PodStageOperator(KubernetesPodOperator):
 
     def defer(self, *, trigger: Any, **kwargs: Any) -> NoReturn:
         _, given = trigger.serialize()
+        given |= {"get_logs": True, "last_log_time": self.shown_until}
         ours = StagePodTrigger(config_error_seconds=self.place.config_error_seconds, **given)
         super().defer(trigger=ours, **kwargs)
 
@@ -123,9 +125,10 @@ class PodStageOperator(KubernetesPodOperator):
         """Judge the pod by what it left in the lake; clean up in any case."""
         run = Run.from_json(context["ti"].xcom_pull(task_ids=RESOLVER))
         seen = self._look(event)  # before the pod is deleted
+        self.shown_until = event.get("last_log_time")
         if seen.has_run:
-            show_rest(self.client, seen.pod, event.get("last_log_time"))
-        self.get_logs = False
+            self.shown_until = show_rest(self.client, seen.pod, self.shown_until)
+        self.get_logs = False  # they are shown
         failed: Exception | None = None
         try:
             super().trigger_reentry(context, event)
