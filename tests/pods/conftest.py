@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 for _folder in ("plugins", "dags"):
     sys.path.append(str(Path(__file__).parents[1] / _folder))
@@ -56,3 +57,20 @@ def lake(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NIGHTSHIFT_LAKE__ROOT", (tmp_path / "lake").as_uri())
     cluster.secrets["nightshift"] = {"NIGHTSHIFT_STORE__PSEUDONYM_KEY": "k"}
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stage's lines in the order in which they come to the task's log."""
+    from nightshift_airflow.pods import lines
+
+    found: list[str] = []
+    read = lines.fresh
+
+    def recording(*given: Any) -> Any:
+        fresh, last = read(*given)
+        found.extend(fresh)
+        return fresh, last
+
+    monkeypatch.setattr(lines, "fresh", recording)
+    return found

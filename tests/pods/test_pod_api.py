@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from cluster import Cluster
 from cluster_faults import ApiFault
-from pod_tasks import context, operator, operator_again, place, run_to_end, start, wait, wait_for
+from pod_tasks import (
+    context,
+    operator,
+    operator_again,
+    place,
+    run_to_end,
+    start,
+    wait,
+    wait_for,
+    working,
+)
 
 from nightshift.settings import Settings
 
@@ -29,6 +40,29 @@ def test_an_api_in_trouble_costs_time_and_nothing_else(cluster: Cluster, shop: S
     assert done["worked"] is True
     assert [fault for fault in cluster.api_faults if fault.times] == []
     wait_for(lambda: cluster.pods == {})
+
+
+def test_an_outage_of_the_api_neither_ends_a_stage_nor_repeats_its_lines(
+    cluster: Cluster, lake: None, shown: list[str]
+) -> None:
+    """Longer than the trigger's own patience: Airflow defers again."""
+    script = "import time\nfor n in range(9): print(f'row {n}', flush=True); time.sleep(0.9)"
+    task, given = operator(cmds=["python", "-c", script]), context()
+    trigger = start(task, given)
+    working(cluster)
+    time.sleep(1)
+    outage = ApiFault(500, "GET", path=f"{trigger.pod_name}$", times=999)
+    cluster.api_faults.append(outage)
+    event = wait(trigger)
+    outage.times = 0
+    with pytest.raises(TaskDeferred) as again:
+        operator_again(task).trigger_reentry(given, event)
+    ended = wait(again.value.trigger)
+    with pytest.raises(AirflowException, match="ended well, but"):  # it is no stage
+        operator_again(task).trigger_reentry(given, ended)
+
+    assert (event["status"], ended["status"]) == ("error", "success")
+    assert shown == [f"row {number}" for number in range(9)]
 
 
 def test_a_pod_of_which_nothing_is_heard_is_left_to_the_next_try(

@@ -73,6 +73,7 @@ class PodOperator(KubernetesPodOperator):
         self.called = called
         self.place = place
         self.on_gpu = on_gpu and place.gpus > 0
+        self.shown_until: Any = None
 
     # --- the start --------------------------------------------------------------------------
 
@@ -107,6 +108,7 @@ class PodOperator(KubernetesPodOperator):
 
     def defer(self, *, trigger: Any, **kwargs: Any) -> NoReturn:
         _, given = trigger.serialize()
+        given |= {"get_logs": True, "last_log_time": self.shown_until}
         ours = StagePodTrigger(config_error_seconds=self.place.config_error_seconds, **given)
         super().defer(trigger=ours, **kwargs)
 
@@ -119,9 +121,10 @@ class PodOperator(KubernetesPodOperator):
             AirflowException: the API does not answer; the pod is left to the next try.
         """
         seen = self._look(event)  # before the pod is deleted
+        self.shown_until = event.get("last_log_time")
         if seen.has_run:
-            show_rest(self.client, seen.pod, event.get("last_log_time"))
-        self.get_logs = False
+            self.shown_until = show_rest(self.client, seen.pod, self.shown_until)
+        self.get_logs = False  # they are shown
         try:
             super().trigger_reentry(context, event)
         except (AirflowException, ApiException, HTTPError):

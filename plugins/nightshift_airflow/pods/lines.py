@@ -51,8 +51,8 @@ class Lines(AsyncPodManager):
         return last
 
 
-def show_rest(client: Any, pod: Any, since_time: Any) -> None:
-    """Show the lines after `since_time` of a pod that ended."""
+def show_rest(client: Any, pod: Any, since_time: Any) -> Any:
+    """Show the lines after `since_time` of a pod, once nobody else does; the last one's time."""
     if isinstance(since_time, str):
         since_time = datetime.fromisoformat(since_time)
     try:
@@ -66,9 +66,11 @@ def show_rest(client: Any, pod: Any, since_time: Any) -> None:
         ).data.decode(errors="replace")
     except (ApiException, HTTPError) as error:
         log.warning("the stage's last lines could not be read: %s", _short(error))
-        return
-    for text in fresh(raw.splitlines(), since_time)[0]:
+        return since_time
+    lines, last = fresh(raw.splitlines(), since_time)
+    for text in lines:
         line(text)
+    return last
 
 
 def fresh(raw: Iterable[str], after: datetime | None) -> tuple[list[str], datetime | None]:
