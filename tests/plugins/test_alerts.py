@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from chat import Webhook, listening
 from pydantic import ValidationError
 
 from nightshift_airflow import alerts
 from nightshift_airflow.settings import AirflowSettings, airflow_settings
 
 
-class Webhook:
-    """A chat's webhook on loopback; remembers what it was sent, answers with `status`."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.status = 200
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                hook.texts.append(json.loads(body)["text"])
-                self.send_response(hook.status)
-                self.end_headers()
-
-            def log_message(self, *args: Any) -> None:
-                """Quiet: pytest shows what matters."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hooks/a-secret-path"
-
-
 @pytest.fixture
 def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
-    hook = Webhook()
-    thread = threading.Thread(target=hook.server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("NIGHTSHIFT_AIRFLOW__ALERT_URL", hook.url)
-    airflow_settings.cache_clear()
-    yield hook
-    hook.server.shutdown()
-    hook.server.server_close()
+    with listening() as hook:
+        monkeypatch.setenv("NIGHTSHIFT_AIRFLOW__ALERT_URL", hook.url)
+        airflow_settings.cache_clear()
+        yield hook
 
 
 def context(map_index: int = -1) -> dict[str, Any]:
