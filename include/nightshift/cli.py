@@ -90,7 +90,7 @@ def _say(error: NightshiftError) -> None:
 
 def _termination_log() -> Path:
     """Where the settings put it; what is wrong may be the settings themselves."""
-    from nightshift.settings.sections import ComputeSettings
+    from nightshift.settings.places import ComputeSettings
 
     try:
         return Settings.load().compute.termination_log

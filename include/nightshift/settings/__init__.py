@@ -1,5 +1,6 @@
 """The settings: their sections, and the tree that files, variables and flags fill in."""
 
+from nightshift.settings.places import LogSettings
 from nightshift.settings.retention import RetentionSettings
 from nightshift.settings.sections import (
     Approval,
@@ -8,7 +9,6 @@ from nightshift.settings.sections import (
     EvaluateSettings,
     GenerateSettings,
     InspectionSettings,
-    LogSettings,
     ModelSettings,
     TuneSettings,
     Withhold,

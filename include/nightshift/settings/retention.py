@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from nightshift.settings.sections import Section
+from nightshift.settings.base import Section
 
 
 class RetentionSettings(Section):

@@ -1,90 +1,19 @@
-"""The sections of the settings: one frozen branch for every stage and every place.
+"""The branches of the settings that a night is made by: the shop, the nights, the stages.
 
 A field's default is the product's default; its description is what `nightshift settings` prints.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field
+
+from nightshift.settings.base import Section
 
 Approval = Literal["none", "new_line", "every_night"]
-
-_SECRET = re.compile(r"key|secret|token|passw|credential|sas", re.IGNORECASE)
-
-
-class Section(BaseModel):
-    """A frozen branch of the tree; an unknown key is an error that names it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-# --- where things are ------------------------------------------------------------------------
-
-
-class StoreSettings(Section):
-    """The event store: the shop's Postgres, or the embedded server when no URL is given."""
-
-    url: SecretStr | None = Field(None, description="SQLAlchemy URL (postgresql+psycopg2://…)")
-    database: str = Field("shop", description="database on the embedded server")
-    pseudonym_key: SecretStr | None = Field(
-        None, description="key of the user pseudonyms; by default random, kept in the store"
-    )
-
-
-class LakeSettings(Section):
-    """The object storage: one root URI."""
-
-    root: str | None = Field(None, description="file:///… or s3://bucket/…; default: home/lake")
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="fsspec options, such as endpoint_url for s3"
-    )
-
-    @field_validator("options")
-    @classmethod
-    def _hide(cls, options: dict[str, Any]) -> dict[str, Any]:
-        hidden: dict[str, Any] = _map_secrets(options, SecretStr)
-        return hidden
-
-    @property
-    def open_options(self) -> dict[str, Any]:
-        """The options as fsspec takes them, secrets in the clear."""
-        shown: dict[str, Any] = _map_secrets(self.options, lambda text: text)
-        return shown
-
-
-def _map_secrets(value: Any, act: Callable[[str], Any], name: str = "") -> Any:
-    """The same tree with `act` done to every text whose name says that it is a secret."""
-    if isinstance(value, dict):
-        return {key: _map_secrets(below, act, key) for key, below in value.items()}
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    return act(text) if isinstance(text, str) and _SECRET.search(name) else value
-
-
-class ComputeSettings(Section):
-    """What one process may use."""
-
-    threads: int = Field(2, ge=1, description="CPU threads of torch, CTranslate2 and Polars")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:0 …")
-    processes: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        1, description="processes that train one model, a GPU each; auto: one per visible GPU"
-    )
-    termination_log: Path = Field(
-        Path("/dev/termination-log"),
-        description="where a command leaves its last word, if the file is there (as in a pod)",
-    )
-
-
-class LogSettings(Section):
-    """What a command says on stderr; part of no key."""
-
-    format: Literal["text", "json"] = Field("text", description="json: one object a line")
-    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 # --- the shop --------------------------------------------------------------------------------
@@ -298,13 +227,6 @@ class EvaluateSettings(Section):
         0.01, ge=0, description="overall and warm: lower bound above minus this"
     )
     max_coverage_loss: float = Field(0.1, ge=0)
-
-
-class CostSettings(Section):
-    """What machines cost, for estimates. No part of any key."""
-
-    gpu_hour: float = Field(0.0, ge=0, description="price of a GPU-hour; 0: no money is shown")
-    currency: str = Field("USD", description="of the prices")
 
 
 class PromotionSettings(Section):

@@ -29,23 +29,25 @@ from pydantic_settings import (
 )
 
 from nightshift.errors import SettingsError
+from nightshift.settings.places import (
+    ComputeSettings,
+    CostSettings,
+    LakeSettings,
+    LogSettings,
+    StoreSettings,
+)
 from nightshift.settings.retention import RetentionSettings
 from nightshift.settings.sections import (
     BlendSettings,
     CollectSettings,
-    ComputeSettings,
-    CostSettings,
     EvaluateSettings,
     FinetuneSettings,
     GenerateSettings,
     InspectionSettings,
-    LakeSettings,
-    LogSettings,
     NightSettings,
     PromotionSettings,
     ScoreSettings,
     ShopSettings,
-    StoreSettings,
     TextSettings,
     TuneSettings,
 )
