@@ -6,7 +6,6 @@ writes them and names what was trained; `blend` reads them.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from functools import reduce
 from operator import and_
@@ -15,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from nightshift.errors import UsageError
-from nightshift.lake import Lake
+from nightshift.lake import Lake, journal
 from nightshift.night import Night
 from nightshift.settings import Settings
 
@@ -54,13 +53,9 @@ class Rule:
 def rules(lake: Lake) -> list[Rule]:
     """Every retraction so far."""
     known = [field.name for field in fields(Rule)]
-    found = []
-    for name in lake.names(FOLDER):
-        data = lake.read_bytes(f"{FOLDER}/{name}")
-        if data is not None:
-            raw = json.loads(data)
-            found.append(Rule(**{name: raw[name] for name in known}))
-    return found
+    return [
+        Rule(**{name: entry[name] for name in known}) for entry in journal.entries(lake, FOLDER)
+    ]
 
 
 def fingerprint(night: Night, settings: Settings) -> list[dict[str, Any]]:

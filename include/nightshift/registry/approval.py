@@ -8,13 +8,12 @@ decided what, when and why. A no holds nothing up: the next night offers its own
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from nightshift.errors import UsageError
-from nightshift.lake import Lake
+from nightshift.lake import Lake, journal
 from nightshift.manifest import Manifest
 from nightshift.night import Night
 from nightshift.registry.alias import PIN, Move, live, move_alias
@@ -114,20 +113,10 @@ def reject(lake: Lake, night: Night | None, *, by: str, reason: str) -> Candidat
 
 def decisions(lake: Lake) -> list[dict[str, Any]]:
     """Every entry, first to last."""
-    found = []
-    for name in lake.names(FOLDER):
-        data = lake.read_bytes(f"{FOLDER}/{name}")
-        if data is not None:
-            found.append(json.loads(data))
-    return sorted(found, key=lambda entry: int(entry["number"]))
+    return list(journal.entries(lake, FOLDER))
 
 
 def _record(lake: Lake, offered: Candidate, choice: Choice, by: str, reason: str) -> None:
     body = {name: value for name, value in asdict(offered).items() if name != "card"}
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    while True:
-        number = len(lake.names(FOLDER)) + 1
-        entry = body | {"number": number, "choice": choice, "by": by, "reason": reason, "at": at}
-        data = json.dumps(entry, indent=1, sort_keys=True, ensure_ascii=False).encode()
-        if lake.create(f"{FOLDER}/{number:06}.json", data):
-            return
+    journal.append(lake, FOLDER, body | {"choice": choice, "by": by, "reason": reason, "at": at})

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from nightshift.lake import Lake
+from nightshift.lake import Lake, journal
 
 FOLDER = "registry/verdicts"
 
@@ -25,11 +25,7 @@ def append(lake: Lake, verdict: dict[str, Any], *, key16: str) -> bool:
 
 def verdicts(lake: Lake) -> list[dict[str, Any]]:
     """Every verdict, by night; `current` says whether it is the one that its night stands for."""
-    found = []
-    for name in lake.names(FOLDER):
-        data = lake.read_bytes(f"{FOLDER}/{name}")
-        if data is not None:
-            found.append(json.loads(data))
+    found = list(journal.entries(lake, FOLDER))
     keys = {night: _current_key(lake, night) for night in {v["night"] for v in found}}
     for verdict in found:
         verdict["current"] = keys[verdict["night"]] == verdict["key"]

@@ -6,12 +6,11 @@ them out (`nightshift.retractions`).
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from nightshift.lake import CURRENT, MANIFEST, Lake
+from nightshift.lake import CURRENT, MANIFEST, Lake, journal
 from nightshift.manifest import Manifest
 from nightshift.retractions import FOLDER, Rule
 from nightshift.stages import CHALLENGER
@@ -35,10 +34,7 @@ def retract(lake: Lake, rule: Rule, *, reason: str) -> dict[str, Any]:
         "blends": sorted(m.folder for m in blends),
         "states": sorted(m.folder for m in states),
     }
-    body = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False).encode()
-    number = len(lake.names(FOLDER)) + 1
-    while not lake.create(f"{FOLDER}/{number:06}.json", body):
-        number += 1
+    journal.append(lake, FOLDER, record)
     return record
 
 
