@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, help="an empty folder to use and keep")
     parser.add_argument("--no-kill", action="store_true", help="leave the scheduler alone")
     asked = parser.parse_args(argv)
+    if asked.nights < 1 or asked.at_once < 1:
+        parser.error("--nights and --at-once are at least 1")
     home = asked.home or Path(tempfile.mkdtemp(prefix="ns-backfill-", dir="/tmp"))
     os.environ |= {
         "NIGHTSHIFT_HOME": str(home),
@@ -217,7 +219,6 @@ def _nightshift(*arguments: str, lake: str | None = None) -> None:
         [sys.executable, "-m", "nightshift.cli", *arguments],
         env=environ,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
         check=True,
     )
 

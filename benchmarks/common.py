@@ -17,15 +17,20 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def finish(name: str, data: str, rows: list[dict[str, Any]]) -> None:
-    """Write `results/NAME.json`, and print the same JSON as the last line."""
-    commit = subprocess.run(
-        ["git", "-C", str(PROJECT), "rev-parse", "--short", "HEAD"],
+def commit() -> str | None:
+    """What was measured, with `-dirty` behind it when it was changed since; None outside git."""
+    done = subprocess.run(
+        ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--exclude=*"],
         capture_output=True,
         text=True,
         check=False,
-    ).stdout.strip()
-    whole = {"bench": name, "commit": commit or None, "data": data, "results": rows}
+    )
+    return done.stdout.strip() or None
+
+
+def finish(name: str, data: str, rows: list[dict[str, Any]]) -> None:
+    """Write `results/NAME.json`, and print the same JSON as the last line."""
+    whole = {"bench": name, "commit": commit(), "data": data, "results": rows}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
     print(json.dumps(whole))

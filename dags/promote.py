@@ -52,7 +52,13 @@ with DAG(
     # In the name of the person who answered; the words come one by one, never through a shell.
     decide = CommandOperator(
         task_id="decide",
-        command=[VERB, f"--night={OFFER % 'night'}", f"--by={WHO}", f"--reason={WHY}"],
+        command=[
+            VERB,
+            f"--night={OFFER % 'night'}",
+            f"--digest={OFFER % 'digest'}",  # what was shown, and nothing else
+            f"--by={WHO}",
+            f"--reason={WHY}",
+        ],
         execution_timeout=timedelta(minutes=30),
     )
 

@@ -8,9 +8,9 @@ webhook that does not answer never fails what it speaks of.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import logging
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from datetime import timedelta
@@ -26,6 +26,8 @@ from airflow.sdk.bases.notifier import BaseNotifier
 from nightshift_airflow.settings import airflow_settings
 
 SEND_SECONDS = 10.0
+RANGE = "range__"
+"""Ids of the runs that `nightly_range` triggers begin so."""
 
 _log = logging.getLogger("nightshift_airflow.alerts")
 
@@ -72,14 +74,15 @@ def deadline(hours: float) -> DeadlineAlert:
 async def late(hours: float, context: Mapping[str, Any]) -> str:
     """A run has passed its deadline; returns the line. Runs in the triggerer.
 
-    The runs of a backfill are queued all at once and wait for each other: for those it is no news.
+    The runs of a range are queued all at once and wait for each other: for those it is no news.
     """
     run = context.get("dag_run") or {}
     text = (
         f"{run.get('dag_id')}, run {run.get('dag_run_id')}: not over {hours:g} hours after it was "
         f"queued; its state is {run.get('state')}."
     )
-    if run.get("run_type") == "backfill":
+    of_a_range = str(run.get("dag_run_id")).startswith(RANGE)
+    if run.get("run_type") == "backfill" or of_a_range:
         _log.info("%s", text)
     else:
         await asyncio.to_thread(send, text)
@@ -92,15 +95,15 @@ def send(text: str, level: int = logging.ERROR) -> bool:
     url = airflow_settings().alert_url
     if url is None:
         return False
-    request = urllib.request.Request(  # noqa: S310  (the settings allow http and https alone)
-        url.get_secret_value(),
-        data=json.dumps({"text": f"Nightshift: {text}"}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
     try:
+        request = urllib.request.Request(  # noqa: S310  (the settings allow http and https alone)
+            url.get_secret_value(),
+            data=json.dumps({"text": f"Nightshift: {text}"}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
         with urllib.request.urlopen(request, timeout=SEND_SECONDS):  # noqa: S310
             return True
-    except (OSError, urllib.error.HTTPError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         # The address is a secret: a webhook's path is its password.
         _log.warning("the alert could not be posted: %s", type(error).__name__)
         return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -27,7 +28,12 @@ class AirflowSettings(PodSettings):
     What concerns pods alone is in `nightshift_airflow.pod_settings`; its variables begin the same.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        hide_input_in_errors=True,  # a webhook's address is a secret
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+    )
 
     runner: Literal["process", "pod"] = Field(
         "process", description="a stage is a process beside the task, or a Kubernetes pod"
@@ -73,9 +79,18 @@ class AirflowSettings(PodSettings):
     @field_validator("alert_url")
     @classmethod
     def _is_web(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
-            raise ValueError("a webhook starts with https:// (or http://)")
-        return url
+        if url is None:
+            return None
+        text = url.get_secret_value().strip()
+        # Without the text: what pydantic shows of a secret is masked, what we say is not.
+        try:
+            parts = urlsplit(text)
+            good = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or any(letter.isspace() for letter in text):
+            raise ValueError("a webhook is an address that starts with https:// (or http://)")
+        return SecretStr(text)
 
     @property
     def as_of(self) -> list[str]:

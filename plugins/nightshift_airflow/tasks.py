@@ -13,9 +13,10 @@ from nightshift.lake import Lake
 from nightshift.night import Night, nights_between, parse_time
 from nightshift.settings import Settings
 from nightshift.stages import STAGES, parts_of
-from nightshift_airflow.alerts import Alert
+from nightshift_airflow.alerts import RANGE, Alert
 from nightshift_airflow.console import say
 from nightshift_airflow.operators.command import CommandOperator
+from nightshift_airflow.operators.outcome import failure_of
 from nightshift_airflow.operators.stage import RESOLVER
 from nightshift_airflow.resolver import Run, extras_of, run_of
 from nightshift_airflow.settings import airflow_settings
@@ -100,7 +101,7 @@ def default_args() -> dict[str, Any]:
     }
 
 
-@task(task_id=RESOLVER, retries=0)
+@task(task_id=RESOLVER)
 def resolve_night(**context: Any) -> dict[str, Any]:
     """Say which night this run is about: from the form, its data interval, or an asset's event."""
     off = samples_are_off()
@@ -142,7 +143,7 @@ def nights_asked(**context: Any) -> list[dict[str, Any]]:
         raise AirflowFailException("The range ends before it starts. Hint: swap From and To.")
     return [
         {
-            "trigger_run_id": f"range__{night.key}__{context['run_id']}",
+            "trigger_run_id": f"{RANGE}{night.key}__{context['run_id']}",
             "conf": {
                 **asked,
                 "night": night.key,
@@ -159,7 +160,7 @@ def offer(**context: Any) -> dict[str, Any]:
 
     Skips when nothing waits for a person.
     """
-    from nightshift.registry.approval import candidate
+    from nightshift.registry.approval import REJECTED, ROLLED_BACK, candidate
 
     named = [str(extra["night"]) for extra in extras_of(context) if extra.get("night")]
     asked = str(context["params"].get("night") or "").strip()
@@ -168,12 +169,13 @@ def offer(**context: Any) -> dict[str, Any]:
         lake = Lake.of(Settings.load())
         found = candidate(lake, max(nights, key=lambda night: night.end, default=None))
     except NightshiftError as error:
-        raise AirflowFailException(str(error)) from None
+        raise failure_of(error) from None
     say(f"night {found.night}, the {found.line} line: {found.standing}")
     # Whoever triggers it by hand may change a no into a yes.
-    if not found.waits and not (found.standing == "rejected" and not named):
+    again = not named and found.standing in (REJECTED, ROLLED_BACK)
+    if not found.waits and not again:
         raise AirflowSkipException(f"nothing waits: night {found.night} is {found.standing}")
-    return {"night": found.night, "line": found.line, "card": found.card}
+    return {name: getattr(found, name) for name in ("night", "line", "digest", "card")}
 
 
 @task(task_id="pods", execution_timeout=SHORT)
@@ -192,7 +194,7 @@ def _parts(name: str, run: Run) -> list[dict[str, str]]:
     try:
         return parts_of(name, Lake.of(settings), run.night, settings)
     except NightshiftError as error:
-        raise AirflowFailException(str(error)) from None
+        raise failure_of(error) from None
 
 
 def _plan(run: Run) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -82,10 +84,35 @@ def test_a_night_that_is_late_is_told_but_a_backfill_waits_its_turn(webhook: Web
 
     assert late("scheduled").startswith("nightly, run scheduled__1: not over 8 hours after")
     late("backfill")
+    late("range")  # triggered by nightly_range: its nights wait for each other as well
     assert len(webhook.texts) == 1
 
 
 def test_a_webhook_is_a_web_address() -> None:
     with pytest.raises(ValidationError, match="https://"):
         AirflowSettings(alert_url="file:///etc/passwd")
+    for wrong in ("https://", "https://[x", "https://chat:port/hush", "https://chat/a hush"):
+        with pytest.raises(ValidationError, match="https://") as raised:
+            AirflowSettings(alert_url=wrong)
+        assert "hush" not in str(raised.value)
     assert "hush" not in repr(AirflowSettings(alert_url="https://chat/hush"))
+
+
+def test_a_webhook_that_talks_no_http_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("NIGHTSHIFT_AIRFLOW__ALERT_URL", f"http://127.0.0.1:{port}/hush")
+        airflow_settings.cache_clear()
+
+        def babble() -> None:
+            with server.accept()[0] as talking:
+                talking.recv(1024)
+                talking.sendall(b"220 smtp ready\r\n")
+
+        threading.Thread(target=babble, daemon=True).start()
+        assert alerts.send("it broke") is False
+
+    assert "BadStatusLine" in caplog.text
+    assert "hush" not in caplog.text

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-from airflow_context import context_of
+from airflow_context import XComs, context_of
 
 from nightshift.lake import Lake
 from nightshift.lease import held
@@ -177,3 +177,11 @@ def test_every_stage_of_the_table_can_be_a_task() -> None:
     for stage in STAGES.values():
         parts = dict.fromkeys(stage.parts, "x")
         assert RUN.arguments(stage.name, parts)[:3] == [stage.name, "--night", "2017-11-20"]
+
+
+def test_without_a_night_it_fails_for_good_and_says_where_to_look() -> None:
+    """`gather` starts after any failure, that of the resolver included."""
+    gather = operator("gather", needs="shard_names")
+
+    with pytest.raises(AirflowFailException, match=r"No night was resolved; .*'night'"):
+        gather.execute({"ti": XComs({}), "outlet_events": {}})

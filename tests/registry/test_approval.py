@@ -37,16 +37,16 @@ class Registry:
         self.settings = settings
         self.lake = Lake.of(settings)
 
-    def scored(self, number: int, line: str = "real", *, approval: str = "none"):
-        """What `score` does with a night's model."""
+    def scored(self, number: int, line: str = "real", *, approval: str = "none", made: int = 0):
+        """What `score` does with a night's model; `made` anew, it is another model."""
         at = night(number)
-        verdict = commit(self.lake, self.settings, at, STAGES["promote"], _verdict)
+        verdict = self.judged(number, made)
         state = commit(
             self.lake,
             self.settings,
             at,
             STAGES["refresh"],
-            lambda ctx: {"live_line": line},
+            lambda ctx: {"live_line": line, "made": made},
             {"verdict": verdict},
         )
         move = move_alias(self.lake, state, line, at, approval=approval)
@@ -55,22 +55,41 @@ class Registry:
             self.settings,
             at,
             STAGES["score"],
-            lambda ctx: _recommendations(ctx, line, item=f"item-{number}"),
+            lambda ctx: _recommendations(ctx, line, item=f"item-{number}{'b' * made}"),
             {"state": state},
         )
         if move.moved:
             serve(self.settings, self.lake, move.alias)
         return move
 
+    def judged(self, number: int, made: int):
+        """What `promote` does; another evaluation gives another verdict."""
+
+        def verdict(ctx):
+            ctx.writer.write_bytes("model_card.md", f"# Model of the night, {made}\n".encode())
+            return {"decision": "promoted"}
+
+        evaluation = commit(
+            self.lake,
+            self.settings,
+            night(number),
+            STAGES["evaluate"],
+            lambda ctx: {"made": made},
+            parts={"made": str(made)},
+        )
+        return commit(
+            self.lake,
+            self.settings,
+            night(number),
+            STAGES["promote"],
+            verdict,
+            {"evaluation": evaluation},
+        )
+
     def served(self) -> list[str]:
         with begin(self.settings) as connection:
             rows = connection.execute(text("select item_id from nightshift.recommendations"))
             return [row[0] for row in rows]
-
-
-def _verdict(ctx):
-    ctx.writer.write_bytes("model_card.md", b"# Model of the night\n")
-    return {"decision": "promoted"}
 
 
 def _recommendations(ctx, line, *, item):
@@ -101,14 +120,14 @@ def test_every_night_waits_where_every_night_is_to_be_approved(registry):
     assert not registry.scored(0, approval="every_night").moved
     assert registry.served() == []
 
-    offered, move = approval.approve(
+    offered, alias = approval.approve(
         registry.lake, registry.settings, None, by="ada", reason="the report is clean"
     )
 
     assert (offered.night, offered.standing) == (night(0).key, "waiting")
     assert offered.card.startswith("# Model of the night")
-    assert move.alias.kind == "approved"
-    assert move.alias.reason == "approved by ada: the report is clean"
+    assert alias.kind == "approved"
+    assert alias.reason == "approved by ada: the report is clean"
     assert registry.served() == ["item-0"]
     assert not registry.scored(1, approval="every_night").moved
 
@@ -201,7 +220,8 @@ def test_a_rollback_takes_the_recommendations_back(registry, capsys):
 def test_a_rollback_without_recommendations_says_so(registry, capsys):
     registry.scored(0)
     registry.scored(1)
-    registry.lake.delete(f"recommendations/night={night(0).key}/_current.json")
+    (gone,) = registry.lake.versions("recommendations", f"night={night(0).key}")
+    registry.lake.delete(f"{gone.folder}/_manifest.json")
 
     assert cli.main(["rollback", "--reason", "complaints"]) == 0
 
@@ -233,10 +253,100 @@ def test_freshness_names_what_holds_newer_models_back(registry):
     assert freshness(registry.lake, night(0).end).lag_hours == 0
 
     registry.scored(1, "blend", approval="new_line")
-    with pytest.raises(ModelLags, match=r"night 2017-11-21 waits for approval.*48 are allowed"):
+    with pytest.raises(ModelLags, match=r"night 2017-11-21 waits for a person.*48 are allowed"):
         check(registry.lake, registry.settings, now)
     pin(registry.lake, reason="a campaign")
     with pytest.raises(ModelLags, match="pinned: a campaign"):
         check(registry.lake, registry.settings, now)
     loose = registry.settings.with_({"promotion": {"max_lag_hours": 1000}})
     assert check(registry.lake, loose, now).lag_hours == 96
+
+
+def test_what_is_approved_is_what_was_shown(registry):
+    registry.scored(0, approval="every_night")
+    shown = approval.candidate(registry.lake)
+    registry.scored(0, approval="every_night", made=1)
+    who = {"by": "ada", "reason": "r", "digest": shown.digest}
+
+    with pytest.raises(UsageError, match="made anew since it was shown"):
+        approval.approve(registry.lake, registry.settings, None, **who)
+    with pytest.raises(UsageError, match="made anew since it was shown"):
+        approval.reject(registry.lake, None, **who)
+
+    assert live(registry.lake) is None
+    assert approval.decisions(registry.lake) == []
+    now = approval.candidate(registry.lake)
+    approval.approve(registry.lake, registry.settings, None, **(who | {"digest": now.digest}))
+    assert registry.served() == ["item-0b"]
+
+
+def test_the_card_is_of_the_model_that_is_offered(registry):
+    """`promote` has run anew, `refresh` and `score` not yet."""
+    registry.scored(0, approval="every_night")
+    registry.judged(0, 7)
+
+    assert approval.candidate(registry.lake).card == "# Model of the night, 0\n"
+
+
+def test_a_no_that_comes_too_late_is_no_entry(registry):
+    registry.scored(0, approval="every_night")
+    approval.approve(registry.lake, registry.settings, None, by="ada", reason="r")
+
+    late = approval.reject(registry.lake, None, by="nobody in time", reason="r")
+
+    assert late.standing == "live"
+    assert [one["choice"] for one in approval.decisions(registry.lake)] == ["approved"]
+    assert cli.main(["reject", "--by", "bob", "--reason", "r"]) == 0
+    assert len(approval.decisions(registry.lake)) == 1
+
+
+def test_a_rollback_whose_recommendations_could_not_be_written_goes_on_by_its_number(
+    registry, capsys, monkeypatch
+):
+    for number in range(3):
+        registry.scored(number)
+    with monkeypatch.context() as broken:
+        broken.setenv("NIGHTSHIFT_STORE__URL", "postgresql+psycopg2://u@127.0.0.1:1/none")
+        assert cli.main(["rollback", "--reason", "complaints"]) == 10
+    said = capsys.readouterr().err
+    assert "nightshift rollback --to 4" in said
+    assert live(registry.lake).night == night(1).key
+    assert registry.served() == ["item-2"]
+
+    assert cli.main(["rollback", "--to", "4", "--reason", "complaints"]) == 0
+
+    assert live(registry.lake).night == night(1).key
+    assert registry.served() == ["item-1"]
+
+
+def test_a_rollback_finds_recommendations_of_a_night_that_was_made_anew(registry):
+    registry.scored(0)
+    registry.scored(0, approval="every_night", made=1)  # another model, which waits
+    registry.scored(1)
+
+    assert cli.main(["rollback", "--to", night(0).key, "--reason", "r"]) == 0
+
+    assert registry.served() == ["item-0"]
+
+
+def test_what_has_moved_on_meanwhile_is_not_written(registry):
+    registry.scored(0)
+    first = live(registry.lake)
+    registry.scored(1)
+
+    assert serve(registry.settings, registry.lake, first, back=True) is False
+    assert registry.served() == ["item-1"]
+
+
+def test_a_rolled_back_model_is_called_so(registry):
+    registry.scored(0)
+    registry.scored(1)
+    rollback(registry.lake, reason="complaints")
+
+    assert approval.candidate(registry.lake).standing == "rolled back"
+    with pytest.raises(ModelLags, match="the model of night 2017-11-21 was rolled back"):
+        check(registry.lake, registry.settings, night(9).end)
+    registry.scored(2, approval="every_night")
+    approval.reject(registry.lake, None, by="ada", reason="r")
+    with pytest.raises(ModelLags, match="the model of night 2017-11-22 was rejected"):
+        check(registry.lake, registry.settings, night(9).end)

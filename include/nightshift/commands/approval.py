@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 from nightshift.commands.common import (
     Subparsers,
@@ -19,7 +20,8 @@ from nightshift.night import Night
 _APPROVE = """\
 Make a night's model live, with its recommendations in Postgres. For `promotion.approval` =
 new_line or every_night, where `score` leaves that to a person; also puts a night live again that
-was rolled back. An older night than what is live is refused: that is `nightshift rollback`.
+was rolled back. A night older than what is live is refused; `nightshift rollback` goes back to
+what was live before.
 """
 
 
@@ -45,6 +47,10 @@ def register(subparsers: Subparsers) -> None:
         _add_night(parser)
         parser.add_argument("--by", required=True, help="who decides; it is recorded")
         parser.add_argument("--reason", required=True, help="why, in one sentence; it is recorded")
+        parser.add_argument(
+            "--digest",
+            help="of the state that was shown (`nightshift candidate`); another is refused",
+        )
     freshness = add_command(
         subparsers,
         "freshness",
@@ -76,21 +82,26 @@ def _approve(arguments: argparse.Namespace) -> int:
     from nightshift.registry.approval import approve
 
     settings = settings_of(arguments)
-    who = {"by": arguments.by, "reason": arguments.reason}
-    offered, move = approve(Lake.of(settings), settings, arguments.night, **who)
+    offered, alias = approve(Lake.of(settings), settings, arguments.night, **_who(arguments))
     print(f"live: night {offered.night}, the {offered.line} line")
-    emit(arguments, None if move.alias is None else asdict(move.alias))
+    emit(arguments, asdict(alias))
     return 0
 
 
 def _reject(arguments: argparse.Namespace) -> int:
-    from nightshift.registry.approval import reject
+    from nightshift.registry.approval import LIVE, PASSED, reject
 
-    who = {"by": arguments.by, "reason": arguments.reason}
-    offered = reject(Lake.of(settings_of(arguments)), arguments.night, **who)
-    print(f"rejected: night {offered.night}, the {offered.line} line; what is live stays")
-    emit(arguments, {"night": offered.night, "choice": "rejected"})
+    offered = reject(Lake.of(settings_of(arguments)), arguments.night, **_who(arguments))
+    nothing = offered.standing in (LIVE, PASSED)
+    done = f"nothing to reject, it is {offered.standing}" if nothing else "rejected"
+    print(f"{done}: night {offered.night}, the {offered.line} line; what is live stays")
+    emit(arguments, {"night": offered.night, "choice": None if nothing else "rejected"})
     return 0
+
+
+def _who(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Who decides on what, and why."""
+    return {"by": arguments.by, "reason": arguments.reason, "digest": arguments.digest}
 
 
 def _freshness(arguments: argparse.Namespace) -> int:

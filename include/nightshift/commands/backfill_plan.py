@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nightshift.commands.common import Subparsers, add_command, emit, settings_of, time_option
+from nightshift.errors import UsageError
 from nightshift.lake import Lake
 from nightshift.night import Night, nights_between
 from nightshift.settings import Settings
@@ -64,10 +65,16 @@ def _run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     lake = Lake.of(settings)
     nights = nights_between(arguments.since, arguments.until)
+    if not nights:
+        raise UsageError("The range ends before it starts.", hint="swap --from and --to")
+    if arguments.at_once < 1:
+        raise UsageError(
+            "--at-once is at least 1.", hint="as many as there are GPUs, or a few more"
+        )
     found = {night: standings(lake, night, settings) for night in nights}
     first = first_night(lake, nights, settings)
     work = work_of(lake, found, first, settings)
-    command = backfill_command(nights, found, first, at_once=arguments.at_once)
+    command = backfill_command(nights, first, at_once=arguments.at_once)
     for text in [
         *blocks(lake, found),
         *_words(work, settings),
@@ -120,22 +127,16 @@ def work_of(
     )
 
 
-def backfill_command(
-    nights: Sequence[Night],
-    found: Mapping[Night, Mapping[str, Any]],
-    first: Night | None,
-    *,
-    at_once: int,
-) -> str:
+def backfill_command(nights: Sequence[Night], first: Night | None, *, at_once: int) -> str:
     """The line to copy.
 
-    Runs that Airflow has of these nights are run again: a stage that is done returns at once.
+    Runs that Airflow has of these nights, failed ones too, are run again: a stage that is done
+    returns at once.
     """
     words = ["airflow", "backfill", "create", "--dag-id", "nightly"]
     words += ["--from-date", f"{nights[0].start:%Y-%m-%d}", "--to-date"]
     words += [f"{nights[-1].start:%Y-%m-%d}", "--max-active-runs", str(at_once)]
-    if any(one.made for row in found.values() for one in row.values()):
-        words += ["--reprocess-behavior", "completed"]
+    words += ["--reprocess-behavior", "completed"]
     if first is not None:
         words += ["--dag-run-conf", json.dumps({"first_date": first.key})]
     return shlex.join(words)

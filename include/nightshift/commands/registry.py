@@ -13,6 +13,7 @@ from nightshift.commands.common import (
     settings_of,
     time_option,
 )
+from nightshift.errors import NightshiftError
 from nightshift.lake import Lake
 from nightshift.registry.alias import Alias
 
@@ -126,7 +127,15 @@ def _put_back(arguments: argparse.Namespace, move: Callable[[Lake], Alias]) -> i
     lake = Lake.of(settings)
     entry = move(lake)
     print(f"live: {_named(entry)}")
-    served = serve(settings, lake, entry, back=True)
+    try:
+        served = serve(settings, lake, entry, back=True)
+    except NightshiftError as error:
+        # Without `--to` a second call would go back to what was just left.
+        error.hint = (
+            "the alias has moved, Postgres has not; once it answers: "
+            f"`nightshift {entry.kind} --to {entry.number} --reason …`"
+        )
+        raise
     if served:
         print("the recommendations in Postgres are that night's again")
     else:

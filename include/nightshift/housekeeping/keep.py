@@ -168,7 +168,7 @@ def _live(whole: Iterable[Found], found: Mapping[str, Found], now: Now) -> Itera
     """The states that were live last, and what was recommended with them: going back serves it."""
     yield from (folder for folder in now.live if folder in found and found[folder].whole)
     for one in whole:
-        if one.dataset == RECOMMENDATIONS and one.current:
+        if one.dataset == RECOMMENDATIONS:
             yield from (one.folder for _, behind in one.inputs if behind in now.live)
 
 

@@ -129,6 +129,12 @@ class Lake(Objects):
             )
         return manifest
 
+    def versions(self, dataset: str, partition: str) -> list[Manifest]:
+        """Every dataset of a partition, also those that it no longer stands for."""
+        keys = (name for name in self.names(f"{dataset}/{partition}") if not name.startswith("_"))
+        found = (self.read_bytes(f"{dataset}/{partition}/{key}/{MANIFEST}") for key in keys)
+        return [Manifest.from_json(data) for data in found if data is not None]
+
     def partitions(self, dataset: str) -> list[str]:
         """Partitions of one level (`night=…`) that stand for something, sorted."""
         found = (n for n in self.names(dataset) if not n.startswith("_"))

@@ -21,7 +21,7 @@ from nightshift.progress import Progress
 from nightshift.recommend import ranker
 from nightshift.recommend.morning import extend
 from nightshift.registry.alias import WAITS, move_alias
-from nightshift.registry.serving import model_name
+from nightshift.registry.serving import is_live, model_name
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import LINE_OF_ARM, StageContext
 from nightshift.store.publish import publish
@@ -54,8 +54,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
         log.info("live: line %s of night %s (%s)", move.alias.line, move.alias.night, move.why)
     if move.why == WAITS:
         log.info("approve it: nightshift approve --night %s --by NAME --reason WHY", ctx.night.key)
-    if move.alias is not None and move.serves(state, line):
-        publish(ctx.settings, frame, as_of=ctx.night.end, model=model_name(move.alias))
+    alias = move.alias
+    if alias is not None and move.serves(state, line):
+        publish(
+            ctx.settings,
+            frame,
+            as_of=ctx.night.end,
+            model=model_name(alias),
+            still=lambda: is_live(ctx.lake, alias),
+        )
     return {"users": frame["user_key"].n_unique(), "line": line, "state": state.digest}
 
 

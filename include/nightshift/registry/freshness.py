@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from nightshift.errors import ModelLags
+from nightshift.errors import LakeError, ModelLags, UsageError
 from nightshift.lake import Lake
 from nightshift.night import parse_time
 from nightshift.registry.alias import PIN, live
-from nightshift.registry.approval import candidate
+from nightshift.registry.approval import REJECTED, ROLLED_BACK, WAITING, candidate
 from nightshift.settings import Settings
 
 
@@ -21,7 +21,6 @@ class Freshness:
     line: str
     knows: datetime
     lag_hours: float
-    why: str  # empty, or what keeps newer models from going live
 
 
 def freshness(lake: Lake, now: datetime) -> Freshness | None:
@@ -30,11 +29,23 @@ def freshness(lake: Lake, now: datetime) -> Freshness | None:
     if alias is None:
         return None
     knows = parse_time(alias.partition.removeprefix("as_of="))
-    why = f"pinned: {alias.reason}" if alias.kind == PIN else ""
-    if not why and (offered := candidate(lake)).waits:
-        why = f"the model of night {offered.night} waits for approval"
     lag = (now - knows) / timedelta(hours=1)
-    return Freshness(alias.night, alias.line, knows, round(lag, 2), why)
+    return Freshness(alias.night, alias.line, knows, round(lag, 2))
+
+
+def held_back(lake: Lake) -> str:
+    """What keeps newer models from going live; empty when nothing does."""
+    alias = live(lake)
+    if alias is not None and alias.kind == PIN:
+        return f"pinned: {alias.reason}"
+    try:
+        offered = candidate(lake)
+    except (UsageError, LakeError):
+        return ""  # nothing newer is offered
+    if offered.standing not in (WAITING, REJECTED, ROLLED_BACK):
+        return ""
+    said = "waits for a person" if offered.waits else f"was {offered.standing}"
+    return f"the model of night {offered.night} {said}"
 
 
 def check(lake: Lake, settings: Settings, now: datetime) -> Freshness:
@@ -48,7 +59,8 @@ def check(lake: Lake, settings: Settings, now: datetime) -> Freshness:
         raise ModelLags("No model is live.", hint="run a night; `nightshift status` says which")
     limit = settings.promotion.max_lag_hours
     if found.lag_hours > limit:
-        because = f" ({found.why})" if found.why else ""
+        why = held_back(lake)
+        because = f" ({why})" if why else ""
         raise ModelLags(
             f"The live model, of night {found.night}, knows nothing of the last "
             f"{found.lag_hours:.0f} hours{because}; {limit:.0f} are allowed.",

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from nightshift.lake import CURRENT, MANIFEST, Lake, journal
+from nightshift.lake import Lake, journal
 from nightshift.manifest import Manifest
 from nightshift.retractions import FOLDER, Rule
 from nightshift.stages import CHALLENGER
@@ -66,14 +66,4 @@ def _trained_on(lake: Lake, blends: set[str]) -> list[Manifest]:
 
 def _manifests(lake: Lake, dataset: str) -> list[Manifest]:
     """Every dataset of that name, also those that a partition no longer stands for."""
-    found = []
-    for partition in lake.names(dataset):
-        for key in lake.names(f"{dataset}/{partition}"):
-            data = (
-                None
-                if key == CURRENT
-                else lake.read_bytes(f"{dataset}/{partition}/{key}/{MANIFEST}")
-            )
-            if data is not None:
-                found.append(Manifest.from_json(data))
-    return found
+    return [one for partition in lake.names(dataset) for one in lake.versions(dataset, partition)]

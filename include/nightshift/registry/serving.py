@@ -11,34 +11,49 @@ import polars as pl
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import Night
-from nightshift.registry.alias import Alias
+from nightshift.registry.alias import Alias, live
 from nightshift.settings import Settings
 from nightshift.store.publish import publish
 
 
 def recommendations_of(lake: Lake, alias: Alias) -> Manifest | None:
-    """The recommendations that were scored with this state and line; None when they are gone."""
-    found = lake.find("recommendations", f"night={alias.night}")
-    if found is None or found.stats["line"] != alias.line:
-        return None
-    return found if found.inputs["state"].digest == alias.digest else None
+    """The recommendations that were scored with this state and line; None when they are gone.
+
+    The night may have been made anew since: then they are not what it stands for now.
+    """
+    for found in lake.versions("recommendations", f"night={alias.night}"):
+        if (found.stats["line"], found.inputs["state"].digest) == (alias.line, alias.digest):
+            return found
+    return None
 
 
 def serve(settings: Settings, lake: Lake, alias: Alias, *, back: bool = False) -> bool:
-    """Write an entry's recommendations to Postgres.
+    """Write an entry's recommendations to Postgres, if the entry is still the live one.
 
     Args:
         back: also when what is there is newer: somebody asked for it.
 
     Returns:
-        False when the lake holds none for it, or something newer is there: nothing was changed.
+        False when the lake holds none for it, or something else is live: nothing was changed.
     """
     manifest = recommendations_of(lake, alias)
     if manifest is None:
         return False
     frame = pl.read_parquet(lake.local_path(manifest.file("recommendations.parquet")))
-    as_of = Night.parse(alias.night).end
-    return publish(settings, frame, as_of=as_of, model=model_name(alias), back=back)
+    return publish(
+        settings,
+        frame,
+        as_of=Night.parse(alias.night).end,
+        model=model_name(alias),
+        back=back,
+        still=lambda: is_live(lake, alias),
+    )
+
+
+def is_live(lake: Lake, alias: Alias) -> bool:
+    """Whether this entry is the last one."""
+    current = live(lake)
+    return current is not None and current.number == alias.number
 
 
 def model_name(alias: Alias) -> str:

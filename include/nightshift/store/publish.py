@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from typing import Any, cast
@@ -23,6 +24,7 @@ def publish(
     as_of: datetime,
     model: str,
     back: bool = False,
+    still: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Replace the live recommendations, unless newer ones are live.
 
@@ -31,9 +33,10 @@ def publish(
         as_of: the rows know events before this time; what is live only moves forward.
         model: what they were made with, for `nightshift.publication`.
         back: replace newer ones, too.
+        still: asked once nobody else can publish; False leaves everything as it is.
 
     Returns:
-        False when something later is live: nothing was changed.
+        False when something later is live, or `still` says no: nothing was changed.
     """
     buffer = io.BytesIO()
     recommendations.select("user_key", "rank", "item_id", "score").write_csv(
@@ -44,7 +47,7 @@ def publish(
         # The row lock orders two publications; the later one sees what the first has done.
         connection.execute(text(f"lock table {_SCHEMA}.publication in exclusive mode"))
         live = connection.execute(text(f"select as_of from {_SCHEMA}.publication")).scalar()  # noqa: S608
-        if live is not None and live > as_of and not back:
+        if not still() or (live is not None and live > as_of and not back):
             return False
         connection.execute(
             text(

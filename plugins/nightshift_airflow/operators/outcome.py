@@ -65,6 +65,12 @@ def raise_for(name: str, ended: Ended) -> None:
         raise kind(cause(name, ended))
 
 
+def failure_of(error: errors.NightshiftError) -> AirflowException:
+    """What a task raises for an error of the library: one that a retry may heal, or not."""
+    kind = AirflowFailException if error.exit_code in WILL_NOT_HEAL else AirflowException
+    return kind(str(error))
+
+
 def confirmed(stage: str, run: Run, parts: dict[str, str], digest: str | None = None) -> Manifest:
     """The dataset that the stage made: success is the manifest, never a status.
 

@@ -70,11 +70,14 @@ def wanted(context: Any, needs: str | None) -> Run:
     """The run's night, from the task that resolved it.
 
     Raises:
-        AirflowFailException: the task named by `needs` did not succeed.
+        AirflowFailException: the night was not resolved, or the task named by `needs` failed.
         AirflowSkipException: it did, in a dry run, which ends there.
     """
     task_instance = context["ti"]
-    run = Run.from_json(task_instance.xcom_pull(task_ids=RESOLVER))
+    resolved = task_instance.xcom_pull(task_ids=RESOLVER)
+    if resolved is None:  # an `all_done` task starts after any failure
+        raise AirflowFailException(f"No night was resolved; see the log of the task {RESOLVER!r}.")
+    run = Run.from_json(resolved)
     if needs is not None:
         if task_instance.xcom_pull(task_ids=needs) is None:
             raise AirflowFailException(f"The task {needs!r} did not succeed; see its log.")
