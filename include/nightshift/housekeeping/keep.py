@@ -167,9 +167,16 @@ def _parents(roots: Iterable[Found], whole: Iterable[Found], now: Now) -> Iterat
 def _live(whole: Iterable[Found], found: Mapping[str, Found], now: Now) -> Iterator[str]:
     """The states that were live last, and what was recommended with them: going back serves it."""
     yield from (folder for folder in now.live if folder in found and found[folder].whole)
-    for one in whole:
-        if one.dataset == RECOMMENDATIONS:
-            yield from (one.folder for _, behind in one.inputs if behind in now.live)
+    scored = [
+        (behind, one)
+        for one in whole
+        if one.dataset == RECOMMENDATIONS
+        for _, behind in one.inputs
+        if behind in now.live
+    ]
+    # What a night stands for now; where that is of another state, what it stood for then.
+    stands = {behind for behind, one in scored if one.current}
+    yield from (one.folder for behind, one in scored if one.current or behind not in stands)
 
 
 def _pooled(roots: Iterable[Found], found: Mapping[str, Found], nights: int) -> Iterator[str]:
