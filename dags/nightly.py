@@ -45,7 +45,6 @@ with DAG(
         timetable=CronDataIntervalTimetable(place.schedule, timezone="UTC"), assets=EVENTS
     ),
     start_date=place.start_date,
-    end_date=place.end_date,
     catchup=place.catchup,
     is_paused_upon_creation=True,
     max_active_runs=place.max_active_runs,
@@ -90,3 +89,7 @@ with DAG(
     chain(night, collect, embed, plan, shards, generate, gather, inspect, blend)
     chain(shards, parent, tune, blend)  # a dry run has ended before
     chain(blend, arms, finetune, morning, evaluate, promote, refresh, score, report)
+
+# Set when the tasks are there: a task takes over its DAG's end, and Airflow makes none for a run with
+# a later logical date, such as the UI fills in: the run would "succeed" without having done anything.
+dag.end_date = place.end_date
