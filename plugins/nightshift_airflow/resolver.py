@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from nightshift.commands.common import settings_of
@@ -21,6 +21,7 @@ from nightshift.errors import UsageError
 from nightshift.night import Night, parse_time
 from nightshift.settings import Settings
 from nightshift_airflow.params import FORM, overrides
+from nightshift_airflow.settings import airflow_settings
 
 FROM_INTERVAL = frozenset({"scheduled", "backfill"})
 ASSET_TRIGGERED = "asset_triggered"
@@ -36,6 +37,8 @@ class Run:
     dry: bool = False
     sets: tuple[str, ...] = field(default=())
     """Assignments for `--set`, such as `generate.seed=3`."""
+    skip: str = ""
+    """Why there is nothing to do; every stage of the run is skipped then."""
 
     @property
     def night_text(self) -> str:
@@ -66,11 +69,13 @@ class Run:
             "first": self.first,
             "dry": self.dry,
             "sets": list(self.sets),
+            "skip": self.skip,
         }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Run:
-        return cls(Night.parse(raw["night"]), raw["first"], raw["dry"], tuple(raw["sets"]))
+        night = Night.parse(raw["night"])
+        return cls(night, raw["first"], raw["dry"], tuple(raw["sets"]), raw["skip"])
 
 
 def resolve(
@@ -81,6 +86,7 @@ def resolve(
     interval: tuple[datetime | None, datetime | None] = (None, None),
     events: Sequence[Mapping[str, Any]] = (),
     samples_off: bool = False,
+    last_night: date | None = None,
     now: datetime | None = None,
 ) -> Run:
     """The night of a run and what its form asks for.
@@ -92,6 +98,7 @@ def resolve(
         interval: the data interval; used for scheduled and backfilled runs only.
         events: the extras of the asset events that triggered the run.
         samples_off: the switch of this installation; the form can only add to it.
+        last_night: of a shop that is history; the schedule has nothing to do after it.
 
     Raises:
         UsageError: no night, two nights, one that is not over, or an unknown key.
@@ -116,7 +123,18 @@ def resolve(
         first=_is_first(run_type, params, night),
         dry=bool(params.get("dry_run")),
         sets=tuple(overrides({**params, "samples_off": True} if samples_off else params)),
+        skip=_skip(run_type, night, last_night),
     )
+
+
+def _skip(run_type: str, night: Night, last_night: date | None) -> str:
+    """Not by the DAG's end date: Airflow makes no tasks for a later run, and calls it a success.
+
+    What is triggered in the UI has today as its date.
+    """
+    if run_type != "scheduled" or last_night is None or night.start.date() <= last_night:
+        return ""
+    return f"the shop is history: its last night is {last_night}"
 
 
 def _night_of_events(events: Sequence[Mapping[str, Any]]) -> str:
@@ -179,6 +197,7 @@ def run_of(context: Mapping[str, Any], *, samples_off: bool = False) -> Run:
         interval=(dag_run.data_interval_start, dag_run.data_interval_end),
         events=extras_of(context),
         samples_off=samples_off,
+        last_night=airflow_settings().last_night,
     )
 
 

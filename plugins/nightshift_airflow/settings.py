@@ -46,7 +46,7 @@ class AirflowSettings(PodSettings):
         False, description="after a pause, schedule every night that was missed, not the last alone"
     )
     last_night: date | None = Field(
-        None, description="nothing is scheduled after this date: for a shop that is history"
+        None, description="scheduled nights after it are skipped: for a shop that is history"
     )
     gpu_pool: str = Field(
         "gpu", description="pool of generate, tune and finetune; it needs as many slots as GPUs"
@@ -103,11 +103,6 @@ class AirflowSettings(PodSettings):
     def start_date(self) -> datetime:
         """`start_night` as Airflow takes it."""
         return datetime.combine(self.start_night, time(), UTC)
-
-    @property
-    def end_date(self) -> datetime | None:
-        """`last_night` as Airflow takes it: no run with a later date."""
-        return datetime.combine(self.last_night, time(), UTC) if self.last_night else None
 
 
 @lru_cache(maxsize=1)

@@ -112,7 +112,8 @@ def resolve_night(**context: Any) -> dict[str, Any]:
     except UsageError as error:
         raise AirflowFailException(str(error)) from None
     start, end = run.night.start, run.night.end
-    say(f"night {run.night.key}: [{start:%Y-%m-%d %H:%M}, {end:%Y-%m-%d %H:%M}) UTC")
+    skipped = f"; skipped: {run.skip}" if run.skip else ""
+    say(f"night {run.night.key}: [{start:%Y-%m-%d %H:%M}, {end:%Y-%m-%d %H:%M}) UTC{skipped}")
     return run.to_json()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -145,3 +145,28 @@ def test_the_switch_of_the_installation_turns_samples_off() -> None:
 
     assert off.sets == ("generate.strategies=[]",)
     assert off.settings().generate.strategies == ()
+
+
+@pytest.mark.parametrize(
+    ("run_type", "last", "skipped"),
+    [
+        ("scheduled", "2017-11-19", True),
+        ("scheduled", "2017-11-20", False),
+        ("scheduled", None, False),
+        ("backfill", "2017-11-19", False),
+        ("manual", "2017-11-19", False),
+    ],
+)
+def test_only_the_schedule_of_a_shop_that_is_history_is_skipped(
+    run_type: str, last: str | None, skipped: bool
+) -> None:
+    run = resolve(
+        run_type=run_type,
+        params={"night": "2017-11-20"} if run_type == "manual" else {},
+        interval=DAY,
+        last_night=None if last is None else date.fromisoformat(last),
+        now=NOW,
+    )
+
+    assert bool(run.skip) is skipped
+    assert Run.from_json(run.to_json()) == run

@@ -185,3 +185,11 @@ def test_without_a_night_it_fails_for_good_and_says_where_to_look() -> None:
 
     with pytest.raises(AirflowFailException, match=r"No night was resolved; .*'night'"):
         gather.execute({"ti": XComs({}), "outlet_events": {}})
+
+
+def test_a_run_with_nothing_to_do_is_skipped_task_by_task() -> None:
+    nothing = Run(Night.parse("2026-11-20"), skip="the shop is history")
+
+    for task in (operator("collect"), operator("gather", needs="shard_names")):
+        with pytest.raises(AirflowSkipException, match="history"):
+            task.execute(context_of(nothing))

@@ -78,6 +78,8 @@ def wanted(context: Any, needs: str | None) -> Run:
     if resolved is None:  # an `all_done` task starts after any failure
         raise AirflowFailException(f"No night was resolved; see the log of the task {RESOLVER!r}.")
     run = Run.from_json(resolved)
+    if run.skip:
+        raise AirflowSkipException(run.skip)
     if needs is not None:
         if task_instance.xcom_pull(task_ids=needs) is None:
             raise AirflowFailException(f"The task {needs!r} did not succeed; see its log.")
