@@ -38,8 +38,8 @@ def test_what_went_wrong_reaches_the_chat(told: tuple[Settings, Webhook]) -> Non
 
     nameless = api.trigger("nightly", {})
     assert api.wait(nameless) == "failed"
-    (failure,) = wait_for(lambda: [text for text in hook.texts if "failed:" in text])
-    assert "night failed: This manual run names no night." in failure
+    (failure,) = wait_for(lambda: [text for text in hook.texts if "night failed:" in text])
+    assert "This manual run names no night." in failure
     assert "Log: http://127.0.0.1" in failure
 
     late = {"night": "2017-11-20", "first_night": True, "dry_run": True}
