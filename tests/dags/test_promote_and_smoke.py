@@ -45,8 +45,8 @@ def waiting(small_shop: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 def answer(api: Api, run: str, *, choice: str, reason: str) -> None:
     """Wait until somebody is asked, and answer as the page of the UI does."""
     wait_for(lambda: api.states(run).get("ask") == {"awaiting_input"})
-    # A person reads first. An answer within the same second is taken by Airflow 3.3.2 for a task that
-    # ended without its executor's knowledge, and fails it.
+    # A person reads first. A task that is answered within the same second looks to Airflow 3.3.2 as
+    # if it had ended without its executor's knowledge, and fails.
     time.sleep(3)
     body: dict[str, Any] = {"chosen_options": [choice], "params_input": {"reason": reason}}
     api.call("PATCH", f"{run}/taskInstances/ask/-1/hitlDetails", body)
