@@ -61,7 +61,11 @@ def test_the_same_night_from_all_sides_at_once_is_made_once(api: tuple[Settings,
     manual = rest.trigger("nightly", {"night": FIRST})
     rest.emit("nightshift_events", {"night": FIRST})
     triggered = wait_for(lambda: rest.runs("nightly", "asset_triggered"))
-    scheduled = [run for run in wait_for(lambda: rest.runs("nightly", "scheduled")) if FIRST in run]
+    scheduled = [
+        run
+        for run in wait_for(lambda: rest.runs("nightly", "scheduled"))
+        if rest.call("GET", run)["logical_date"].startswith(FIRST)
+    ]
     runs = [manual, *triggered, *scheduled]
 
     assert len(runs) == 3
