@@ -10,7 +10,7 @@ from nightshift.errors import LakeError
 from nightshift.gauges import Gauge, freshness, gauges_of
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
-from nightshift.night import Night, parse_time
+from nightshift.night import Night
 from nightshift.registry import alias
 from nightshift.settings import Settings
 from nightshift.stages import STAGES
@@ -46,7 +46,7 @@ def live_readings(lake: Lake, nights: Sequence[Night] | None = None) -> list[Gau
     """How fresh the live model is; `nights`: those of the lake, when they are known already."""
     known = nights_in(lake) if nights is None else nights
     live = alias.live(lake)
-    ends = None if live is None else parse_time(live.partition.removeprefix("as_of="))
+    ends = None if live is None else live.knows
     return freshness(known[-1] if known else None, ends)
 
 

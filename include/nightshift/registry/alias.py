@@ -16,7 +16,7 @@ from typing import Any
 from nightshift.errors import DatasetMissing, LakeError, UsageError
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
-from nightshift.night import Night
+from nightshift.night import Night, parse_time
 from nightshift.settings import Approval
 
 FOLDER = "registry/live"
@@ -44,6 +44,15 @@ class Alias:
         """Partition and key of the state: `lake.at_key("state", *alias.state)`."""
         return self.partition, self.key
 
+    @property
+    def knows(self) -> datetime:
+        """The time up to which the state knows everything."""
+        return parse_time(self.partition.removeprefix("as_of="))
+
+    def serves(self, state: Manifest, line: str) -> bool:
+        """Is it `line` of `state` that is served?"""
+        return (*self.state, self.line) == (state.partition, state.key, line)
+
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -55,7 +64,7 @@ class Move:
 
     def serves(self, state: Manifest, line: str) -> bool:
         """Is `line` of `state` what is live now?"""
-        return self.alias is not None and _is(self.alias, state, line)
+        return self.alias is not None and self.alias.serves(state, line)
 
 
 def live(lake: Lake) -> Alias | None:
@@ -101,7 +110,7 @@ def move_alias(
     while True:
         current = live(lake)
         if current is not None:
-            if _is(current, state, line):
+            if current.serves(state, line):
                 return Move(current, False, "this state is live already")
             reached = datetime.fromisoformat(current.high_water)
             if current.kind == PIN:
@@ -131,10 +140,6 @@ def move_alias(
 def _waits(approval: Approval, current: Alias | None, line: str) -> bool:
     other_line = current is None or current.line != line
     return approval == "every_night" or (approval == "new_line" and other_line)
-
-
-def _is(alias: Alias, state: Manifest, line: str) -> bool:
-    return (alias.partition, alias.key, alias.line) == (state.partition, state.key, line)
 
 
 def rollback(lake: Lake, *, to: int | str | None = None, reason: str) -> Alias:

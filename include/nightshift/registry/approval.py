@@ -86,7 +86,7 @@ def _standing(lake: Lake, state: Manifest, line: str, night: Night) -> str:
     current = live(lake)
     if current is not None:
         reached = datetime.fromisoformat(current.high_water)
-        if current.state == (state.partition, state.key) and current.line == line:
+        if current.serves(state, line):
             return LIVE
         if current.kind == PIN:
             return PINNED

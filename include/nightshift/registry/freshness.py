@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from nightshift.errors import LakeError, ModelLags, UsageError
 from nightshift.lake import Lake
-from nightshift.night import parse_time
 from nightshift.registry.alias import PIN, live
 from nightshift.registry.approval import REJECTED, ROLLED_BACK, WAITING, candidate
 from nightshift.settings import Settings
@@ -28,9 +27,8 @@ def freshness(lake: Lake, now: datetime) -> Freshness | None:
     alias = live(lake)
     if alias is None:
         return None
-    knows = parse_time(alias.partition.removeprefix("as_of="))
-    lag = (now - knows) / timedelta(hours=1)
-    return Freshness(alias.night, alias.line, knows, round(lag, 2))
+    lag = (now - alias.knows) / timedelta(hours=1)
+    return Freshness(alias.night, alias.line, alias.knows, round(lag, 2))
 
 
 def held_back(lake: Lake) -> str:
