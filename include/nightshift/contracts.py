@@ -100,9 +100,12 @@ SAMPLES = pa.schema(
         ("sample_id", STRING),  # content hash: same sample, same id
         ("kind", STRING),  # one of SAMPLE_KINDS
         ("strategy", STRING),
-        ("item_id", STRING),  # target of an interaction, source of a text, the negative item
-        ("user_key", STRING),  # null for text samples
-        ("context_items", STRINGS),  # oldest first; the history in front of the target
+        # The target of an interaction, the last of a sequence, what a text is about, the negative
+        # item; null for a profile.
+        ("item_id", STRING),
+        # Whose history it is: null for texts about items, and for customers that were made up.
+        ("user_key", STRING),
+        ("context_items", STRINGS),  # oldest first: what is in front of `item_id`
         ("text", STRING),
         ("label", pa.float64()),  # 1 positive, 0 negative, a rating for reviews
         ("weight", pa.float64()),

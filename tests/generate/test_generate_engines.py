@@ -12,12 +12,14 @@ from nightshift.errors import EngineError
 from nightshift.generate.engines import create
 from nightshift.generate.engines.base import Engine, Sampling
 from nightshift.generate.engines.model_files import ct2_folder, hf_folder, model_source
-from nightshift.generate.queries import shipped_pairs, template
+from nightshift.generate.queries import shipped_pairs
+from nightshift.generate.templates import template
 from nightshift.settings import Settings
 
 TEXTS = ["frozen garden peas 1 kg", "red wool scarf for women", "cordless drill 18 v"]
-PROMPTS = [template().prompt(text) for text in TEXTS]
-PREFIX = template().prefix(list(shipped_pairs()[:3]))
+QUERIES = template("search_queries")
+PROMPTS = [QUERIES.prompt({"text": text}) for text in TEXTS]
+PREFIX = QUERIES.prefix([{"text": p.text, "query": p.query} for p in shipped_pairs()[:3]])
 SAMPLING = Sampling(max_new_tokens=8, temperature=0.7, per_prompt=2, seed=3)
 
 

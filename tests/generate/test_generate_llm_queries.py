@@ -91,7 +91,7 @@ def test_hostile_titles_are_obeyed_in_nothing(lake: Lake, llm_settings: Settings
     )
     chunk = strategy.generate(targets)
     made = chunk.samples.to_pylist()
-    assert chunk.dropped["items_unreadable"] == 2  # the mug and the tea give orders
+    assert chunk.dropped["unreadable"] == 2  # the mug and the tea give orders
     assert {row["item_id"] for row in made} <= set(items["item_id"].gather([1, 3]))
     examples = {pair.query for pair in shipped_pairs()}
     for row in made:

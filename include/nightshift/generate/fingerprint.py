@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from nightshift.errors import EngineError
 from nightshift.generate.engines.model_files import model_source
+from nightshift.generate.strategies import needs_model
 from nightshift.night import Night
 from nightshift.settings import Settings
-
-_WITHOUT_MODEL = {"text_neighbours", "negatives"}
 
 
 def models(night: Night, settings: Settings) -> dict[str, str | None]:
     """The digest of the language model; None when no strategy needs one or none is there."""
-    if _WITHOUT_MODEL.issuperset(settings.generate.strategies):
+    if not any(map(needs_model, settings.generate.strategies)):
         return {"model": None}
     try:
         return {"model": model_source(settings).digest}

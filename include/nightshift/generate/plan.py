@@ -27,6 +27,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     sources = Sources(ctx.lake, ctx.settings, ctx.inputs["snapshot"], ctx.inputs["vectors"])
     strategies = {name: create_strategy(name, sources) for name in settings.strategies}
     ctx.seeds["generate"] = settings.seed
+    lacking = {name: why for name, s in strategies.items() if (why := s.missing()) is not None}
+    for name in lacking:
+        del strategies[name]
     wishes = {name: s.plan(_hint(s, strategies, settings)) for name, s in strategies.items()}
     bids = {
         name: Bid(int(wishes[name]["budget"].sum()), strategy.price(), strategy.share)
@@ -45,6 +48,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             "estimate": _estimate(samples, bids),
             "targets": {name: frame.height for name, frame in taken.items()},
             "cut": _cuts(bids, grants, samples),
+            "lacking": lacking,
             "inputs": {name: s.describe() for name, s in strategies.items()},
         },
     )

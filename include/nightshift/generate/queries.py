@@ -1,18 +1,15 @@
-"""Prompts for search queries, and the strict reading of what comes back."""
+"""Examples of search queries, and the strict reading of what a model writes as one."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 from nightshift.generate.cleaning import has_personal_data, words
+from nightshift.generate.templates import prompt_file
 
-_FOLDER = files("nightshift.generate") / "prompts"
-_SPLIT = "---\n"
 MAX_CHARS = 60
 MAX_WORDS = 8
 _MIN_LETTERS = 3
@@ -30,44 +27,10 @@ class Pair:
     query: str
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A few-shot completion prompt: an opening, a worked example, the question."""
-
-    version: str
-    digest: str
-    opening: str
-    example: str
-    question: str
-
-    def prefix(self, shots: list[Pair]) -> str:
-        """Everything in front of the question: the same for all prompts with these shots."""
-        return self.opening + "".join(
-            self.example.format(text=shot.text, query=shot.query) for shot in shots
-        )
-
-    def prompt(self, text: str) -> str:
-        return self.question.format(text=text)
-
-
-@cache
-def template(name: str = "search_queries") -> Template:
-    """A template from `prompts/NAME.txt`: version, opening, example and question between `---`."""
-    source = (_FOLDER / f"{name}.txt").read_text(encoding="utf-8")
-    head, opening, example, question = source.split(_SPLIT)
-    return Template(
-        version=head.removeprefix("version:").strip(),
-        digest=hashlib.sha256(source.encode()).hexdigest()[:16],
-        opening=opening,
-        example=example,
-        question=question.rstrip("\n"),
-    )
-
-
 @cache
 def shipped_pairs() -> tuple[Pair, ...]:
     """Hand-written pairs over many kinds of shops, for a shop without a search log."""
-    lines = (_FOLDER / "query_pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = prompt_file("query_pairs.jsonl").splitlines()
     return tuple(Pair(**json.loads(line)) for line in lines)
 
 

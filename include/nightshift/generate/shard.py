@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,13 +14,15 @@ import pyarrow as pa
 from nightshift import contracts
 from nightshift.errors import UsageError
 from nightshift.generate.chunks import chunk_key, load_chunk, store_chunk
-from nightshift.generate.samples import with_place
+from nightshift.generate.samples import empty_samples, with_place
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies import create_strategy
-from nightshift.generate.strategies.base import Chunk, Strategy
+from nightshift.generate.strategies.base import Chunk, Refused, Strategy
 from nightshift.lake import Lake
 from nightshift.progress import Progress
 from nightshift.stages import StageContext
+
+log = logging.getLogger("nightshift.generate")
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -63,20 +66,33 @@ def run(ctx: StageContext) -> dict[str, Any]:
 def chunks(lake: Lake, strategy: Strategy, targets: pl.DataFrame, *, label: str) -> Iterator[Chunk]:
     """Every chunk of these targets in order, made now or found in the lake."""
     ordered = targets.sort("chunk", "target_id").partition_by("chunk", maintain_order=True)
-    fitted, tokens, started = False, 0, time.monotonic()
+    fitted, refused, tokens, started = False, False, 0, time.monotonic()
     with Progress(label, total=targets.height, unit="targets") as progress:
         for part in ordered:
             key = chunk_key(strategy, part)
             chunk = load_chunk(lake, key)
             if chunk is None:
                 if not fitted:
-                    strategy.fit()
+                    refused = not _fit(strategy)
                     fitted = True
-                chunk = strategy.generate(part)
+                if refused:
+                    chunk = Chunk(empty_samples(), {"refused": part.height})
+                else:
+                    chunk = strategy.generate(part)
                 store_chunk(lake, key, chunk)
                 tokens += chunk.tokens
             progress.add(part.height, note=_rate(tokens, time.monotonic() - started))
             yield chunk
+
+
+def _fit(strategy: Strategy) -> bool:
+    """Let it learn; False when it refuses to work."""
+    try:
+        strategy.fit()
+    except Refused as why:
+        log.warning("%s makes nothing: %s", strategy.name, why)
+        return False
+    return True
 
 
 def _rate(tokens: int, seconds: float) -> str:

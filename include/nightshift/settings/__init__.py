@@ -1,13 +1,12 @@
 """The settings: their sections, and the tree that files, variables and flags fill in."""
 
+from nightshift.settings.generate import Budget, GenerateSettings
 from nightshift.settings.places import LogSettings
 from nightshift.settings.retention import RetentionSettings
 from nightshift.settings.sections import (
     Approval,
-    Budget,
     CollectSettings,
     EvaluateSettings,
-    GenerateSettings,
     InspectionSettings,
     ModelSettings,
     TuneSettings,

@@ -70,74 +70,15 @@ class TextSettings(Section):
     max_tokens: int = Field(64, ge=8, le=512)
 
 
-class Budget(Section):
-    """What one night's generation may cost."""
-
-    samples: int = Field(40_000, ge=0, description="samples to make at most")
-    tokens: int = Field(20_000, ge=0, description="tokens to generate, over all language models")
-    seconds: float = Field(3600.0, gt=0, description="seconds to generate, over all shards")
-
-
-class EngineSettings(Section):
-    """What runs a language model."""
-
-    name: Literal["ctranslate2", "transformers"] = Field(
-        "ctranslate2", description="what runs the language model"
-    )
-    model: Path | None = Field(None, description="model folder; default: SmolLM2 from its wheel")
-    batch: int = Field(32, ge=1)
-
-
-class TextNeighboursSettings(Section):
-    """Pseudo-interactions: users of a text neighbour also get the item as a target."""
-
-    neighbours: int = Field(10, ge=1, description="text neighbours per item")
-    contexts_per_item: int = Field(10, ge=1, description="user contexts drawn per short item")
-    min_similarity: float = Field(0.4, ge=-1, le=1, description="cosine of unwhitened vectors")
-    max_context: int = Field(30, ge=1)
-
-
-class NegativesSettings(Section):
-    """Hard negatives: near what the user bought, popular, never touched by the user."""
-
-    per_user: int = Field(20, ge=1)
-    pool: int = Field(50, ge=1, description="similar items looked at per bought item")
-    popularity_power: float = Field(0.5, ge=0)
-    max_similarity: float = Field(0.95, description="closer is taken for the same item: screened")
-
-
-class LlmQueriesSettings(Section):
-    """Search queries that a customer would type to find an item."""
-
-    per_item: int = Field(2, ge=1)
-    shots: int = Field(6, ge=0, description="few-shot examples in a prompt")
-    temperature: float = Field(0.7, ge=0)
-    max_new_tokens: int = Field(16, ge=1)
-
-
-class GenerateSettings(Section):
-    """Which samples are made, how many, and how they are cut into shards."""
-
-    strategies: tuple[str, ...] = ("text_neighbours", "negatives", "llm_queries")
-    seed: int = Field(0, description="seed of generating")
-    budget: Budget = Budget()
-    shard_targets: int = Field(2000, ge=1, description="targets per shard")
-    chunk_targets: int = Field(100, ge=1, description="targets per chunk, the unit of resuming")
-    max_shards: int = Field(100, ge=1, description="Airflow maps one task per shard")
-    failure_budget: float = Field(0.2, ge=0, le=1, description="share of shards that may fail")
-    tail_events: int = Field(5, ge=0, description="at most this many events: a tail item")
-    engine: EngineSettings = EngineSettings()
-    text_neighbours: TextNeighboursSettings = TextNeighboursSettings()
-    negatives: NegativesSettings = NegativesSettings()
-    llm_queries: LlmQueriesSettings = LlmQueriesSettings()
-
-
 class InspectionSettings(Section):
     """Row checks and batch gates."""
 
     max_rejected: float = Field(0.6, ge=0, le=1, description="a larger share stops the batch")
     min_relevance: float = Field(0.2, description="cosine of a text sample with its source item")
     max_query_chars: int = 80
+    max_text_chars: int = Field(
+        400, ge=20, description="of a review, a description, a profile, an advertisement"
+    )
     max_item_share: float = Field(0.2, gt=0, le=1, description="one item's share of a batch")
     min_distinct_texts: float = Field(
         0.3, ge=0, le=1, description="distinct texts over texts of a batch; fewer stop it"

@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from nightshift.errors import SettingsError
+from nightshift.settings.generate import GenerateSettings
 from nightshift.settings.places import (
     ComputeSettings,
     CostSettings,
@@ -42,7 +43,6 @@ from nightshift.settings.sections import (
     CollectSettings,
     EvaluateSettings,
     FinetuneSettings,
-    GenerateSettings,
     InspectionSettings,
     NightSettings,
     PromotionSettings,

@@ -11,16 +11,24 @@ from nightshift.generate.strategies.base import Strategy
 
 ENTRY_POINTS = "nightshift.strategies"
 
-_OURS = {
-    "text_neighbours": "nightshift.generate.strategies.text_neighbours:TextNeighbours",
-    "negatives": "nightshift.generate.strategies.negatives:Negatives",
-    "llm_queries": "nightshift.generate.strategies.llm_queries:LlmQueries",
+_OURS = {  # name -> module:class, in the order of docs/strategies.md
+    "text_neighbours": "text_neighbours:TextNeighbours",
+    "negatives": "negatives:Negatives",
+    "llm_queries": "llm_queries:LlmQueries",
 }
+_PACKAGE = "nightshift.generate.strategies"
+_SPEAKING = {"llm_queries"}
+"""Those that a language model writes: known without importing them."""
 
 
 def strategy_names() -> list[str]:
     """Every strategy that can be named in `generate.strategies`."""
     return sorted({*_OURS, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def needs_model(name: str) -> bool:
+    """Does a language model write its samples? Of an installed strategy it is taken to be so."""
+    return name in _SPEAKING or name not in _OURS
 
 
 def strategy_class(name: str) -> type[Strategy]:
@@ -31,7 +39,7 @@ def strategy_class(name: str) -> type[Strategy]:
     """
     if name in _OURS:
         module, _, attribute = _OURS[name].partition(":")
-        found: object = getattr(import_module(module), attribute)
+        found: object = getattr(import_module(f"{_PACKAGE}.{module}"), attribute)
     else:
         points = entry_points(group=ENTRY_POINTS, name=name)
         if not points:

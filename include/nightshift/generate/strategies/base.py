@@ -8,16 +8,25 @@ the budget, and hands the targets back chunk by chunk (`generate`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import polars as pl
 import pyarrow as pa
 
+from nightshift.generate.fits import Tensors, fitted
 from nightshift.generate.sources import Sources
+from nightshift.manifest import digest_of
 
 WISHES = ("item_id", "user_key", "shortage", "budget")
+
+
+class Refused(Exception):
+    """A strategy found in `fit` that what it would make is worth nothing; the reason in words.
+
+    Its targets are counted as refused, and the night goes on: a refusal is a finding, no failure.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +96,40 @@ class Strategy(ABC):
         """What it works with from outside the lake, for plan.json: a model's digest, say."""
         return {"version": self.version}
 
+    def missing(self) -> str | None:
+        """What the shop lacks for it ("the shop has no reviews"); None when it can work.
+
+        Asked before `plan`, which is then not asked. Cheap: the whole plan waits for it.
+        """
+        return None
+
     def fit(self) -> None:
-        """Learn what `generate` needs; called once before the first chunk that is made."""
+        """Learn what `generate` needs; called once before the first chunk that is made.
+
+        What takes longer than reading the snapshot belongs into `fitted`.
+
+        Raises:
+            Refused: what it would make is worth nothing, and why.
+        """
         return
+
+    def fitted(self, make: Callable[[], Tensors], *, reads: Any = None) -> Tensors:
+        """What `make` learnt, from the lake where a shard has learnt it already.
+
+        Args:
+            make: a function of own settings, seed, version and `reads` alone.
+            reads: what it learns from; by default the whole snapshot with its vectors.
+        """
+        key = digest_of(
+            {
+                "version": self.version,
+                "settings": self.own_settings,
+                "seed": self.seed,
+                "reads": self.sources.digest if reads is None else reads,
+            }
+        )
+        wait = float(self.sources.settings.night.wait_seconds)
+        return fitted(self.sources.lake, self.name, key, make, wait_seconds=wait)
 
     @abstractmethod
     def generate(self, targets: pl.DataFrame) -> Chunk:

@@ -11,5 +11,5 @@ SUITES: dict[str, Suite] = {
 
 
 def suite_of(kind: str | None) -> Suite:
-    """The suite of a kind; for any other, the common rules, of which `kind_not_inspected` fails."""
+    """The suite of a kind; for any other, the common rules, which say so."""
     return SUITES.get(kind or "", common.SUITE)

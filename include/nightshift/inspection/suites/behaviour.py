@@ -37,6 +37,7 @@ def features(samples: pl.DataFrame, facts: Facts, settings: InspectionSettings) 
 def rules(settings: InspectionSettings) -> Rules:
     return (
         *common.rules(settings),
+        *common.of_an_item(),
         *is_true("user_unknown", "user_known", "the user is in tonight's snapshot"),
         between("context_empty", "context_length", 1, _MAX_CONTEXT, "there is one in front of it"),
         *is_true("context_unknown_item", "context_known", "all of it is in the catalogue"),

@@ -2,85 +2,33 @@
 
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
 
-from nightshift.inspection.detectors.copies import copies_title, is_first
-from nightshift.inspection.detectors.fold import fold
-from nightshift.inspection.detectors.leakage import leakage
-from nightshift.inspection.detectors.letters import letter_share
-from nightshift.inspection.detectors.markup import markup
-from nightshift.inspection.detectors.personal import personal_data
-from nightshift.inspection.detectors.relevance import relevance
-from nightshift.inspection.detectors.repetition import repetition
-from nightshift.inspection.detectors.unprintable import unprintable
-from nightshift.inspection.facts import UNKNOWN, Facts
-from nightshift.inspection.rules import Rules, Suite, between, is_null, is_true, not_null
-from nightshift.inspection.suites import common
+from nightshift.inspection.facts import Facts
+from nightshift.inspection.rules import Rules, Suite, is_true
+from nightshift.inspection.suites import common, text
 from nightshift.settings import InspectionSettings
 
-_LOOKED_AT = 4
-"""Times the allowed length: what lies behind is not looked at, the text is too long anyway."""
 _MIN_LETTER_SHARE = 0.3  # "4k tv 55" and "16 oz 12 pk" are queries
 
 
 def features(samples: pl.DataFrame, facts: Facts, settings: InspectionSettings) -> pl.DataFrame:
-    """The common flags, and what the detectors say of each text."""
-    found = common.features(samples, facts, settings).with_columns(
-        text_chars=pl.col("text").str.strip_chars().str.len_chars(),
-        head=pl.col("text").str.head(_LOOKED_AT * settings.max_query_chars),
-    )
-    head = pl.col("head")
-    found = found.with_columns(
-        folded=fold(head),
-        unprintable=unprintable(head),
-        letter_share=letter_share(head).round(4),
-        repetition=repetition(head),
-        markup=markup(head),
-        leakage=leakage(head),
-        personal_data=personal_data(found["head"]),
-        not_the_title=~copies_title(head, pl.col("title")),
-        no_user=pl.col("user_key").is_null(),
-    )
-    return found.with_columns(
-        text_is_first=is_first(found, "item_id", "folded"),
-        relevance=_relevance(found, facts, settings),
-    )
-
-
-def _relevance(found: pl.DataFrame, facts: Facts, settings: InspectionSettings) -> pl.Series:
-    """Cosine with the source item; null for what other rules reject: it never meets the encoder."""
-    sound = found.with_row_index("place").filter(
-        pl.col("text_chars").is_between(1, settings.max_query_chars)
-        & (pl.col("item") != UNKNOWN)
-        & (pl.col("unprintable") == 0)
-        & pl.all_horizontal(pl.col("repetition", "markup", "leakage", "personal_data").is_null())
-    )
-    cosines = np.full(found.height, np.nan)
-    if sound.height:
-        vectors = facts.embed(sound["text"].to_list())
-        cosines[sound["place"].to_numpy()] = relevance(
-            vectors, facts.vectors[sound["item"].to_numpy()]
-        )
-    return pl.Series(cosines, nan_to_null=True)
+    """Those of a text."""
+    return text.features(samples, facts, settings, max_chars=settings.max_query_chars)
 
 
 def rules(settings: InspectionSettings) -> Rules:
     return (
         *common.rules(settings),
+        *common.of_an_item(),
         *common.label(1.0),
         *is_true("user_unexpected", "no_user", "a query belongs to an item, to no user"),
-        not_null("text_missing", "text_chars", "there is a text"),
-        between("text_length", "text_chars", 1, settings.max_query_chars, "a query's length"),
-        between("text_unprintable", "unprintable", 0, 0, "only what a keyboard gives"),
-        between("text_few_letters", "letter_share", _MIN_LETTER_SHARE, 1.0, "it is writing"),
-        is_null("text_repetition", "repetition", "nothing is said over and over"),
-        is_null("text_markup", "markup", "no address, markup or code"),
-        is_null("text_prompt_leak", "leakage", "nothing of the prompt shows through"),
-        is_null("personal_data", "personal_data", "no personal data"),
-        *is_true("text_copies_title", "not_the_title", "it is not the title"),
-        *is_true("duplicate", "text_is_first", "no earlier sample: same words, same item"),
-        between("low_relevance", "relevance", settings.min_relevance, 1.0, "near its item"),
+        *text.rules(
+            settings,
+            min_chars=1,
+            max_chars=settings.max_query_chars,
+            min_letter_share=_MIN_LETTER_SHARE,
+        ),
     )
 
 

@@ -1,0 +1,201 @@
+"""What the strategies share that a language model writes for: prompts out, one line each back.
+
+A strategy says what a prompt shows (`asked`), which worked examples stand in front (`examples`),
+and how strictly an answer is read (`read`). Seeds, sampling, the chunk's key, lineage and the count
+of what did not parse are the same for all of them, and here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from nightshift.errors import EngineError
+from nightshift.generate.engines.base import Sampling
+from nightshift.generate.hashing import seed_of
+from nightshift.generate.samples import as_samples, empty_samples
+from nightshift.generate.shortage import items_by_shortage
+from nightshift.generate.sources import Sources
+from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy
+from nightshift.generate.templates import Fields, Template, template
+
+_TOP_K = 50
+Row = dict[str, Any]
+
+
+class PromptedStrategy(Strategy):
+    """A strategy whose samples a language model writes, one line a sample."""
+
+    prompt_name: ClassVar[str]
+    """The template: `prompts/NAME.txt`."""
+    seconds_per_token: ClassVar[float] = 0.006
+    """Of a generated one, reading the prompt included: SmolLM2-135M, CTranslate2, a busy core."""
+
+    @abstractmethod
+    def asked(self, targets: pl.DataFrame) -> pl.DataFrame:
+        """The prompts of a chunk, in an order that is the same every time.
+
+        Returns:
+            One row a prompt: `item_id`, `user_key` (either may be null), `budget` (answers wanted),
+            `readable` (False: the text says nothing, or speaks to a model; it is not asked about),
+            the fields of the template's question, and whatever `read` wants to know.
+        """
+
+    @abstractmethod
+    def examples(self) -> tuple[Sequence[Fields], str]:
+        """Worked examples to draw from, and where they are from ("shop" or "shipped")."""
+
+    @abstractmethod
+    def read(self, raw: str, row: Row, shots: Sequence[Fields]) -> Row | str:
+        """An answer as columns of a sample, `text` among them, or the reason why it is none.
+
+        Args:
+            raw: the continuation, one line.
+            row: of `asked`.
+            shots: the examples that the prompt showed.
+
+        Returns:
+            Columns of contracts.SAMPLES where this sample differs; `scores` is a dict of floats.
+        """
+
+    # --- for all of them --------------------------------------------------------------------------
+
+    @property
+    def template(self) -> Template:
+        return template(self.prompt_name)
+
+    def price(self) -> Price:
+        tokens = self.own_settings["max_new_tokens"]
+        return Price(tokens=tokens, seconds=tokens * self.seconds_per_token)
+
+    def describe(self) -> dict[str, Any]:
+        """The model and the prompt; a missing model fails its shards, not the plan of the night."""
+        try:
+            model: dict[str, Any] = self.sources.engine.model
+        except EngineError as error:
+            model = {"missing": error.message}
+        return {"version": self.version, "prompt": self.template.digest, "model": model}
+
+    def reads(self, targets: pl.DataFrame) -> Any:
+        """The prompts and the engine: the same chunk of another night is the same samples."""
+        asked = self.asked(targets)
+        return [
+            asked.to_dict(as_series=False),
+            self.template.digest,
+            self.template.prefix(self._shots(asked)),
+            self.sources.engine.identity,
+        ]
+
+    def generate(self, targets: pl.DataFrame) -> Chunk:
+        asked = self.asked(targets)
+        shots = self._shots(asked)
+        readable = asked.filter("readable")
+        dropped: Counter[str] = Counter()
+        if asked.height > readable.height:
+            dropped["unreadable"] = asked.height - readable.height
+        if readable.is_empty():
+            return Chunk(empty_samples(), dict(dropped))
+        own = self.own_settings
+        prompted = readable.to_dicts()
+        written = self.sources.engine.generate(
+            [self.template.prompt(row) for row in prompted],
+            Sampling(
+                max_new_tokens=own["max_new_tokens"],
+                temperature=own["temperature"],
+                top_k=_TOP_K,
+                per_prompt=int(readable["budget"].max()),  # type: ignore[arg-type]
+                seed=self._chunk_seed(asked),
+            ),
+            prefix=self.template.prefix(shots),
+        )
+        rows: list[Row] = []
+        for raws, row in zip(written.texts, prompted, strict=True):
+            known: set[str] = set()
+            for raw in raws[: row["budget"]]:
+                found = self.read(raw, row, shots)
+                if isinstance(found, str):
+                    dropped[found] += 1
+                elif found["text"] in known:
+                    dropped["duplicate"] += 1
+                else:
+                    known.add(found["text"])
+                    place = {"item_id": row["item_id"], "user_key": row["user_key"]}
+                    rows.append(place | found)
+        samples = self._samples(self.finish(rows, dropped))
+        return Chunk(samples, dict(sorted(dropped.items())), written.tokens)
+
+    def finish(self, rows: list[Row], dropped: Counter[str]) -> list[Row]:  # noqa: ARG002
+        """The chunk's rows once more, all together: where answers are looked up, say."""
+        return rows
+
+    def _shots(self, asked: pl.DataFrame) -> list[Fields]:
+        """Examples of this chunk: drawn by its members, so that no two chunks sound alike."""
+        found, _ = self.examples()
+        rng = np.random.default_rng(self._chunk_seed(asked))
+        count = min(self.own_settings["shots"], len(found))
+        return [found[i] for i in rng.choice(len(found), size=count, replace=False)]
+
+    def _chunk_seed(self, asked: pl.DataFrame) -> int:
+        members = asked.select(pl.coalesce("item_id", "user_key")).to_series()
+        return seed_of(self.seed, self.name, *members.to_list())
+
+    def _samples(self, rows: list[Row]) -> pa.Table:
+        if not rows:
+            return empty_samples()
+        engine, prompt = self.sources.engine, self.template
+        lineage: Mapping[str, Any] = {
+            "version": self.version,
+            "seed": self.seed,
+            "engine": f"{engine.name} {engine.identity['version']} "
+            f"{engine.identity['compute_type']}",
+            "model": engine.model["name"],
+            "model_digest": engine.model["digest"],
+            "prompt": prompt.name,
+            "prompt_version": prompt.version,
+            "prompt_digest": prompt.digest,
+            "examples": self.examples()[1],
+        }
+        frame = pl.DataFrame(rows, infer_schema_length=None)
+        given = {"label": 1.0, "weight": 1.0, "scores": None}
+        frame = frame.with_columns(
+            pl.lit(value).alias(name) for name, value in given.items() if name not in frame.columns
+        )
+        if frame.schema["scores"] != pl.Null:
+            frame = frame.with_columns(scores=pl.col("scores").struct.json_encode())
+        return as_samples(
+            frame.with_columns(
+                pl.col("item_id", "user_key").cast(pl.String),
+                kind=pl.lit(self.produces),
+                strategy=pl.lit(self.name),
+                lineage=pl.struct(
+                    *(pl.lit(value).alias(name) for name, value in lineage.items()),
+                    sources=pl.concat_list(pl.coalesce("item_id", "user_key")),
+                ).struct.json_encode(),
+            )
+        )
+
+
+def one_item_a_text(sources: Sources, per_item: int) -> pl.DataFrame:
+    """Wishes for every item with usable text, the shortest of samples first.
+
+    Of the items that share a text just one: its variants would get the same answers.
+    """
+    rows = sources.texts[1]
+    items = items_by_shortage(sources)
+    return (
+        items.with_columns(row=pl.Series(rows[items["item"].to_numpy()]))
+        .unique("row", keep="first", maintain_order=True)
+        .select(
+            "item_id",
+            pl.lit(None, pl.String).alias("user_key"),
+            "shortage",
+            pl.lit(per_item, pl.Int64).alias("budget"),
+        )
+        .select(WISHES)
+    )
