@@ -11,14 +11,14 @@ from nightshift.generate.strategies.base import Strategy
 
 ENTRY_POINTS = "nightshift.strategies"
 
-_OURS = {  # name -> module:class, in the order of docs/strategies.md
-    "text_neighbours": "text_neighbours:TextNeighbours",
-    "negatives": "negatives:Negatives",
+_PACKAGE = "nightshift.generate.strategies"
+_BY_A_MODEL = {  # name -> module:class; a language model writes them
     "llm_queries": "llm_queries:LlmQueries",
 }
-_PACKAGE = "nightshift.generate.strategies"
-_SPEAKING = {"llm_queries"}
-"""Those that a language model writes: known without importing them."""
+_OURS = _BY_A_MODEL | {
+    "negatives": "negatives:Negatives",
+    "text_neighbours": "text_neighbours:TextNeighbours",
+}
 
 
 def strategy_names() -> list[str]:
@@ -28,7 +28,7 @@ def strategy_names() -> list[str]:
 
 def needs_model(name: str) -> bool:
     """Does a language model write its samples? Of an installed strategy it is taken to be so."""
-    return name in _SPEAKING or name not in _OURS
+    return name in _BY_A_MODEL or name not in _OURS
 
 
 def strategy_class(name: str) -> type[Strategy]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from nightshift.inspection.rules import Suite
-from nightshift.inspection.suites import common, interaction, negative, query
+from nightshift.inspection.suites import common
 
 SUITES: dict[str, Suite] = {
-    suite.kind: suite for suite in (interaction.SUITE, negative.SUITE, query.SUITE)
+    kind: import_module(f"{__name__}.{kind}").SUITE for kind in common.INSPECTED
 }
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import polars as pl
 
-from nightshift.contracts import SAMPLE_KINDS
 from nightshift.inspection.detectors.copies import is_first
 from nightshift.inspection.detectors.json_object import is_object
 from nightshift.inspection.facts import UNKNOWN, Facts
 from nightshift.inspection.rules import Rules, Suite, between, is_true, one_of, required
 from nightshift.settings import InspectionSettings
 
+INSPECTED = (  # kinds with a suite, in a module of their name
+    "interaction",
+    "negative",
+    "query",
+)
 MAX_WEIGHT = 1.0
 """A sample never weighs more than a real row."""
 
@@ -20,7 +24,7 @@ def features(samples: pl.DataFrame, facts: Facts, _: InspectionSettings) -> pl.D
     return samples.with_columns(
         id_given=pl.col("sample_id").is_not_null(),
         id_is_first=is_first(samples, "sample_id"),
-        kind_inspected=pl.col("kind").is_in(SAMPLE_KINDS).fill_null(False),
+        kind_inspected=pl.col("kind").is_in(INSPECTED).fill_null(False),
         strategy_ran=pl.col("strategy").is_in(facts.strategies).fill_null(False),
         item_known=pl.col("item") != UNKNOWN,
         night_is_tonight=(pl.col("night") == facts.night).fill_null(False),
