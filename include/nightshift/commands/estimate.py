@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from statistics import fmean
 
 from nightshift.errors import LakeError
 from nightshift.lake import Lake
 from nightshift.night import Night
 from nightshift.settings import Settings
-from nightshift.stages import STAGES, parts_of
+from nightshift.stages import STAGES, parts_of, strategy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +51,39 @@ def typical(nights: Iterable[Took]) -> dict[bool, dict[str, float]]:
             known[night.first].setdefault(stage, []).append(seconds)
     means = {kind: {s: fmean(v) for s, v in stages.items()} for kind, stages in known.items()}
     return {kind: means[not kind] | means[kind] for kind in means}
+
+
+_NIGHTS, _SHARDS = 3, 5
+"""So many late nights, and shards of each strategy in them, say what a sample takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a planned sample of a strategy took, learning apart."""
+
+    seconds: float
+    shards: int
+
+
+def paces(lake: Lake) -> dict[str, Pace]:
+    """The pace of each strategy on the late nights of this lake."""
+    seconds: Counter[str] = Counter()
+    samples: Counter[str] = Counter()
+    shards: Counter[str] = Counter()
+    planned = (lake.find("plan", name) for name in reversed(lake.partitions("plan")))
+    for plan in islice((one for one in planned if one is not None), _NIGHTS):
+        allowed = lake.read_json(plan, "plan.json").get("allowances", {})
+        taken: Counter[str] = Counter()
+        for shard in plan.stats["shards"]:
+            name = strategy_of(shard)
+            if taken[name] == _SHARDS or shard not in allowed:
+                continue
+            taken[name] += 1
+            made = lake.find("shard", f"{plan.partition}/shard={shard}")
+            whole = made is not None and not made.stats["stopped"] and not made.stats["refused"]
+            if made is None or not whole or made.inputs["plan"].digest != plan.digest:
+                continue
+            seconds[name] += made.run["making_seconds"]
+            samples[name] += allowed[shard]["samples"]
+            shards[name] += 1
+    return {n: Pace(seconds[n] / samples[n], shards[n]) for n in shards if samples[n]}

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from nightshift.generate.budget import Bid
-from nightshift.generate.costs import Rates
 from nightshift.generate.strategies.base import Chunk
+from nightshift.prices import Rates
 from nightshift.settings import Budget
 
 _CHUNK_SECONDS = 0.1

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from nightshift.generate.costs import Rates
 from nightshift.generate.strategies.base import Price
+from nightshift.prices import Rates
 from nightshift.settings import Budget
 
 _PARTS = 10**9

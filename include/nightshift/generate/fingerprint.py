@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from nightshift.errors import EngineError
-from nightshift.generate.costs import price_list
 from nightshift.generate.engines.model_files import model_source
 from nightshift.generate.strategies import needs_model
 from nightshift.night import Night
+from nightshift.prices import price_list
 from nightshift.settings import Settings
 
 

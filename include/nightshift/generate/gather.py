@@ -14,7 +14,7 @@ from typing import Any
 
 from nightshift.generate.samples import empty_samples
 from nightshift.settings import GenerateSettings
-from nightshift.stages import StageContext
+from nightshift.stages import StageContext, strategy_of
 
 SHARD = "shard:"
 
@@ -42,15 +42,6 @@ def run(ctx: StageContext) -> dict[str, Any]:
     if not made:
         ctx.writer.write_parquet("shards/none.parquet", empty_samples())
     return {"made": dict(sorted(made.items())), "failed": failed, "lost": lost, "skipped": skipped}
-
-
-def strategy_of(shard: str) -> str:
-    """The strategy that a shard's name begins with.
-
-    >>> strategy_of("text_neighbours-003")
-    'text_neighbours'
-    """
-    return shard.rpartition("-")[0]
 
 
 def lost_strategies(planned: Iterable[str], failed: Iterable[str], budget: float) -> dict[str, str]:

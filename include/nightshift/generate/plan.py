@@ -13,9 +13,9 @@ from nightshift.errors import SettingsError
 from nightshift.generate.allowance import allowances
 from nightshift.generate.budget import Bid, Grant, split
 from nightshift.generate.chunks import chunk_numbers
-from nightshift.generate.costs import is_priced, rates_of
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies import create_strategy, strategy_names
+from nightshift.prices import is_priced, rates_of
 from nightshift.settings import GenerateSettings, Settings
 from nightshift.stages import StageContext
 

@@ -20,12 +20,12 @@ from nightshift.compute import has_gpu
 from nightshift.errors import UsageError
 from nightshift.generate.allowance import Allowance, Spent
 from nightshift.generate.chunks import chunk_key, load_chunk, store_chunk
-from nightshift.generate.costs import Rates
 from nightshift.generate.samples import empty_samples, with_place
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies import create_strategy
 from nightshift.generate.strategies.base import Chunk, Refused, Strategy
 from nightshift.lake import Lake
+from nightshift.prices import Rates
 from nightshift.progress import Progress
 from nightshift.stages import StageContext
 

@@ -93,3 +93,12 @@ def night_partition(night: Night, **parts: str) -> str:
 def state_partition(as_of: datetime) -> str:
     """States are filed by the time up to which they know everything."""
     return f"as_of={stamp(as_of)}"
+
+
+def strategy_of(shard: str) -> str:
+    """The strategy that a shard's name begins with.
+
+    >>> strategy_of("text_neighbours-003")
+    'text_neighbours'
+    """
+    return shard.rpartition("-")[0]

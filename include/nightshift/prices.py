@@ -28,15 +28,17 @@ class Rates:
         )
 
 
-def rates_of(settings: Settings, model: str | None) -> Rates:
+def rates_of(settings: Settings, model: str | None, *, gpu: bool | None = None) -> Rates:
     """The prices of a strategy's work: its language model's, and the machine's that it runs on.
 
     Args:
         model: name of the language model that writes for it; None when none does. The table is
             asked for this name first, then for the engine's.
+        gpu: whether the machine has a GPU; by default as the settings and this machine say.
     """
     cost = settings.cost
-    second = (cost.gpu_hour if has_gpu(settings) else cost.cpu_hour) / _HOUR
+    gpu = has_gpu(settings) if gpu is None else gpu
+    second = (cost.gpu_hour if gpu else cost.cpu_hour) / _HOUR
     price = None
     if model is not None:
         price = cost.models.get(model) or cost.models.get(settings.generate.engine.name)
@@ -89,8 +91,12 @@ def in_money(
     prompt_tokens: float,
     gpu: bool,
 ) -> dict[str, float | None]:
-    """`gpu_hours`, and `money`, which is None where the table holds no price."""
-    rates = rates_of(settings, model)
+    """`gpu_hours`, and `money`, which is None where the table holds no price.
+
+    Args:
+        gpu: whether the seconds were, or would be, those of a machine with a GPU.
+    """
+    rates = rates_of(settings, model, gpu=gpu)
     money = rates.money(seconds=seconds, tokens=tokens, prompt_tokens=prompt_tokens)
     return {
         "gpu_hours": round(seconds / _HOUR, 4) if gpu else 0.0,
