@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from statistics import fmean
+from statistics import fmean, median
 
 from nightshift.errors import LakeError
 from nightshift.lake import Lake
@@ -59,7 +59,7 @@ _NIGHTS, _SHARDS = 3, 5
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a planned sample of a strategy took, learning apart."""
+    """What a planned sample of a strategy took, learning and the loading of models apart."""
 
     seconds: float
     shards: int
@@ -67,23 +67,17 @@ class Pace:
 
 def paces(lake: Lake) -> dict[str, Pace]:
     """The pace of each strategy on the late nights of this lake."""
-    seconds: Counter[str] = Counter()
-    samples: Counter[str] = Counter()
-    shards: Counter[str] = Counter()
+    known: dict[str, list[float]] = {}
     planned = (lake.find("plan", name) for name in reversed(lake.partitions("plan")))
     for plan in islice((one for one in planned if one is not None), _NIGHTS):
-        allowed = lake.read_json(plan, "plan.json").get("allowances", {})
-        taken: Counter[str] = Counter()
+        looked_at: Counter[str] = Counter()
         for shard in plan.stats["shards"]:
             name = strategy_of(shard)
-            if taken[name] == _SHARDS or shard not in allowed:
+            looked_at[name] += 1
+            if looked_at[name] > _SHARDS:
                 continue
-            taken[name] += 1
             made = lake.find("shard", f"{plan.partition}/shard={shard}")
-            whole = made is not None and not made.stats["stopped"] and not made.stats["refused"]
-            if made is None or not whole or made.inputs["plan"].digest != plan.digest:
-                continue
-            seconds[name] += made.run["making_seconds"]
-            samples[name] += allowed[shard]["samples"]
-            shards[name] += 1
-    return {n: Pace(seconds[n] / samples[n], shards[n]) for n in shards if samples[n]}
+            pace = None if made is None else made.run.get("seconds_per_sample")
+            if made is not None and pace is not None and not made.stats["refused"]:
+                known.setdefault(name, []).append(float(pace))
+    return {name: Pace(median(found), len(found)) for name, found in known.items()}

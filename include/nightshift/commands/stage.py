@@ -43,7 +43,7 @@ def register(subparsers: Subparsers) -> None:
             parser.add_argument(
                 "--inspect",
                 action="store_true",
-                help="inspect the samples as well (without a shard)",
+                help="inspect them, too (not with --shard)",
             )
         for part in stage.parts:
             parser.add_argument(f"--{part}", help=_PART_HELP[part])

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 import polars as pl
@@ -59,12 +60,14 @@ def run(ctx: StageContext) -> dict[str, Any]:
     parts = targets.sort("chunk", "target_id").partition_by("chunk", maintain_order=True)
     total, stopped = Made(), None
     seen: set[str] = set()
+    paces: list[float] = []
     with ctx.writer.parquet_stream("samples.parquet", contracts.SAMPLES) as stream:
         for number, made in enumerate(chunks(ctx.lake, strategy, parts, label=f"generate {name}")):
             fresh = _without(made.chunk.samples, seen)
             stream.write_table(with_place(fresh, night=ctx.night.key, shard=name))
             total.add(made, fresh.num_rows)
             spent.add(made.chunk)
+            paces.append(made.chunk.seconds / max(int(parts[number]["budget"].sum()), 1))
             left, out_of = parts[number + 1 :], spent.reaches(allowed)
             if left and out_of is not None:
                 total.dropped[OVER_BUDGET] += sum(int(part["budget"].sum()) for part in left)
@@ -76,6 +79,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         found=total.found,
         cached=total.cached,
         making_seconds=round(spent.seconds, 3),
+        seconds_per_sample=median(paces),  # of most chunks; the first one may load a model
         gpu=has_gpu(ctx.settings),
     )
     return {
