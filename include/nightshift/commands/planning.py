@@ -27,8 +27,7 @@ def try_plan(arguments: argparse.Namespace) -> int:
     night, settings = night_of(arguments), settings_of(arguments)
     lake = Lake.of(settings)
     inputs = stages.resolve_inputs(STAGES["plan"], lake, night, settings)
-    sources = Sources(lake, settings, inputs["snapshot"], inputs["vectors"])
-    document = plan_night(sources).document
+    document = plan_night(Sources.of(lake, settings, inputs)).document
     rows = show_estimate(document, lake, settings)
     result = {"stage": "plan", "dry_run": True, "night": night.key, "estimate": rows}
     emit(arguments, result | {name: document[name] for name in ("budget", "cut", "lacking")})

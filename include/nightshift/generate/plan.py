@@ -38,7 +38,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         SettingsError: the settings name a strategy that does not exist, or limit money and have
             no price.
     """
-    sources = Sources(ctx.lake, ctx.settings, ctx.inputs["snapshot"], ctx.inputs["vectors"])
+    sources = Sources.of(ctx.lake, ctx.settings, ctx.inputs)
     planned = plan_night(sources)
     ctx.seeds["generate"] = ctx.settings.generate.seed
     ctx.writer.write_parquet("targets.parquet", planned.targets.to_arrow().cast(contracts.TARGETS))

@@ -51,7 +51,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             f"Tonight's plan has no shard {name!r}.",
             hint=f"it has {', '.join(shards)}" if shards else "its budget gave no shard at all",
         )
-    sources = Sources(ctx.lake, ctx.settings, ctx.inputs["snapshot"], ctx.inputs["vectors"])
+    sources = Sources.of(ctx.lake, ctx.settings, ctx.inputs)
     strategy = create_strategy(targets["strategy"][0], sources)
     ctx.seeds["generate"] = strategy.seed
     document = ctx.lake.read_json(plan, "plan.json")
