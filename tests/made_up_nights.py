@@ -62,10 +62,7 @@ def write_night(
         return
     writers: dict[str, Callable[[StageContext], dict[str, Any]]] = {
         "embed": lambda ctx: {"encoder": "made-up"},
-        "plan": lambda ctx: {
-            "shards": list(SHARDS),
-            "samples": {"text_neighbours": 400, "negatives": 200, "llm_queries": 60},
-        },
+        "plan": _plan,
         "generate": _shard,
         "gather": lambda ctx: _gather(ctx, skipped),
         "inspect": lambda ctx: _inspect(ctx, rng, skipped),
@@ -117,14 +114,31 @@ def write_stage(
     ]
 
 
+def _plan(ctx: StageContext) -> dict[str, Any]:
+    samples = {"text_neighbours": 400, "negatives": 200, "llm_queries": 60}
+    row = {"prompt_tokens": 0, "tokens": 0, "seconds": 0.1, "fit_seconds": 0.0, "model": None}
+    written = {"prompt_tokens": 6000, "tokens": 960, "seconds": 5.8, "model": "made-up"}
+    estimate = {name: row | {"samples": number} for name, number in samples.items()}
+    estimate["llm_queries"] |= written
+    document = {
+        "estimate": estimate,
+        "lacking": {"llm_reviews": "the shop has no reviews"},
+        "cut": [],
+    }
+    ctx.writer.write_json("plan.json", document)
+    return {"shards": list(SHARDS), "samples": samples}
+
+
 def _shard(ctx: StageContext) -> dict[str, Any]:
     time.sleep(SHARD_SECONDS)  # so that a cost is not zero
     strategy = ctx.parts["shard"].rpartition("-")[0]
+    ctx.run.update(chunks=4, found=1, cached=9 if strategy == "llm_queries" else 0, gpu=False)
     return {
         "strategy": strategy,
         "made": 180,
         "dropped": {"unparsable": 7} if strategy == "llm_queries" else {},
         "tokens": 1200 if strategy == "llm_queries" else 0,
+        "prompt_tokens": 5000 if strategy == "llm_queries" else 0,
     }
 
 

@@ -210,6 +210,7 @@ SAMPLE_CHANGES: dict[str, dict[str, Any]] = {
     "finetune.seeds": {"finetune": {"seeds": [5]}},
     "generate": {"generate": {"text_neighbours": {"neighbours": 3}}},
     "generate.failure_budget": {"generate": {"failure_budget": 0.5}},
+    "generate.lost_strategies": {"generate": {"lost_strategies": 0.4}},
     "generate.tail_events": {"generate": {"tail_events": 2}},
     "inspection": {"inspection": {"max_query_chars": 20}},
     "score": {"score": {"top_n": 3}},

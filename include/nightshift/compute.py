@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import SettingsError, StageFailed
@@ -43,6 +44,14 @@ def device(settings: Settings) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def has_gpu(settings: Settings) -> bool:
+    """Whether `device` would be a GPU, told without torch: for estimates, not for work."""
+    name = settings.compute.device
+    if name == "auto":
+        return Path("/proc/driver/nvidia/version").exists()
+    return name.startswith("cuda")
 
 
 def processes(settings: Settings) -> int:

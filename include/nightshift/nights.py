@@ -64,10 +64,14 @@ def run_parts(
     settings: Settings,
     *,
     force: bool = False,
+    lost: Callable[[Mapping[str, str], NightshiftError], None] | None = None,
 ) -> Iterator[Ran]:
     """Run these parts of a stage.
 
     A lost shard does not end the night: `gather` judges it, there the failure budget is applied.
+
+    Args:
+        lost: called with each shard that failed, and why.
     """
     for part in parts:
         try:
@@ -78,3 +82,5 @@ def run_parts(
             if name != "generate":
                 raise
             log.warning("%s", error)
+            if lost is not None:
+                lost(part, error)

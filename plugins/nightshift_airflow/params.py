@@ -14,7 +14,9 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from nightshift.generate.strategies import strategy_names
 from nightshift.settings import GenerateSettings, Settings
+from nightshift.settings.generate import ALL
 
 _NIGHT = r"^\s*(\d{4}-\d{2}-\d{2}[^/]*(/\d{4}-\d{2}-\d{2}[^/]*)?)?$"
 
@@ -23,6 +25,7 @@ OVERRIDES = {
     "sample_budget": ("Sample budget", "generate.budget.samples"),
     "token_budget": ("Token budget", "generate.budget.tokens"),
     "seconds_budget": ("Time budget", "generate.budget.seconds"),
+    "money_budget": ("Money budget", "generate.budget.money"),
     "seed": ("Seed (of training, too)", "generate.seed"),
 }
 """Field of the form: its title, and the setting that it stands for."""
@@ -80,7 +83,7 @@ def what_form(settings: Settings) -> dict[str, Param]:
             items={"type": "string", "enum": known},
             examples=known,
             title="Strategies",
-            description="Ways of making samples tonight.",
+            description=f"Ways of making samples tonight; {ALL}: every one that is registered.",
         ),
         "samples_off": Param(
             False,
@@ -104,7 +107,7 @@ def _from_schema(settings: Settings, title: str, path: str) -> Param:
     now: Any = settings
     for name in path.split("."):
         now = getattr(now, name)
-    shown = f"{now:,}" if isinstance(now, int | float) else now
+    shown = f"{now:,}" if isinstance(now, int | float) else now or "none"
     meaning = f"{schema['description'].capitalize()}. "
     if "enum" in schema:  # a drop-down has no empty entry
         choices = [AS_SET, *schema["enum"]]
@@ -127,6 +130,8 @@ def _schema_at(path: str) -> dict[str, Any]:
         found = found["properties"][name]
         if "$ref" in found:
             found = whole["$defs"][found["$ref"].rpartition("/")[2]]
+    if "anyOf" in found:  # a setting that may be empty
+        found = found | next(one for one in found["anyOf"] if one["type"] != "null")
     return found
 
 
@@ -137,8 +142,8 @@ def _schema() -> dict[str, Any]:
 
 
 def _strategies(generate: GenerateSettings) -> list[str]:
-    shipped = GenerateSettings.model_fields["strategies"].default
-    return list(dict.fromkeys([*shipped, *generate.strategies]))
+    """All of them in one word, those that are registered, those that the settings name."""
+    return list(dict.fromkeys([ALL, *strategy_names(), *generate.strategies]))
 
 
 def overrides(params: Mapping[str, Any]) -> Iterator[str]:

@@ -123,8 +123,9 @@ def shard_names(run: Any) -> list[dict[str, str]]:
     asked = Run.from_json(run)
     names = _parts("generate", asked)
     plan = _plan(asked)
-    made = ", ".join(f"{count:,} {name}" for name, count in plan["samples"].items()) or "none"
-    say(f"plan: {len(names)} shards; samples: {made}; estimate: {plan.get('estimate')}")
+    say(f"plan: {len(names)} shards")
+    for line in _estimate(asked, plan):
+        say(line)
     return [] if asked.dry else names
 
 
@@ -196,6 +197,16 @@ def _parts(name: str, run: Run) -> list[dict[str, str]]:
         return parts_of(name, Lake.of(settings), run.night, settings)
     except NightshiftError as error:
         raise failure_of(error) from None
+
+
+def _estimate(run: Run, plan: dict[str, Any]) -> list[str]:
+    """What the plan would make and cost, as `nightshift plan` shows it."""
+    from nightshift.commands.estimate import paces
+    from nightshift.commands.planning import estimate_lines, estimates
+
+    settings = run.settings()
+    rows = estimates(plan, settings, paces(Lake.of(settings)))
+    return list(estimate_lines(rows, plan, settings))
 
 
 def _plan(run: Run) -> dict[str, Any]:

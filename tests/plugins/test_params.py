@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from airflow.sdk import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
+from nightshift.generate.strategies import strategy_names
 from nightshift.settings import Settings
 from nightshift_airflow.params import FORM, night_form, overrides
 
@@ -32,6 +35,17 @@ def test_defaults_come_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> Non
     assert list(overrides({"strategies": ["negatives", "my_own"]})) == []
 
 
+def test_the_form_offers_every_strategy_and_all_of_them_and_no_knob_of_any() -> None:
+    form = night_form(Settings.load())
+
+    offered = form["strategies"].schema["items"]["enum"]
+    assert offered[0] == "all"
+    assert set(strategy_names()) <= set(offered)
+    whole = json.dumps({name: param.schema for name, param in form.items()})
+    assert "max_new_tokens" not in whole
+    assert len(whole) < 5000  # it is stored with every version of the DAG
+
+
 @pytest.mark.parametrize(
     ("field", "value", "path", "expected"),
     [
@@ -40,6 +54,8 @@ def test_defaults_come_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> Non
         ("sample_budget", 0, "generate.budget.samples", 0),
         ("token_budget", 77, "generate.budget.tokens", 77),
         ("seconds_budget", 1.5, "generate.budget.seconds", 1.5),
+        ("money_budget", 2.5, "generate.budget.money", 2.5),
+        ("strategies", ["all"], "generate.strategies", tuple(strategy_names())),
         ("engine", "transformers", "generate.engine.name", "transformers"),
         ("seed", 5, "generate.seed", 5),
         ("seed", 5, "finetune.seeds", (5,)),
@@ -65,6 +81,7 @@ def test_a_field_becomes_a_setting(field: str, value: object, path: str, expecte
         ("strategies", ["no_such_strategy"]),
         ("sample_budget", -1),
         ("seconds_budget", 0),  # the limit of the setting itself
+        ("money_budget", -1),
         ("engine", "gpt"),
         ("seed", "three"),
         ("dry_run", "yes"),

@@ -83,6 +83,10 @@ def test_samples_are_counted_per_strategy_with_reasons_examples_and_cost(
     assert queries["dropped"] == {"unparsable": 7}
     assert queries["tokens"] == 1200
     assert queries["tokens_per_accepted"] == pytest.approx(1200 / 41)
+    assert queries["prompt_tokens_per_accepted"] == pytest.approx(5000 / 41)
+    assert queries["estimate"]["tokens"] == 960
+    assert (queries["chunks"], queries["chunks_found"], queries["cached"]) == (4, 1, 9)
+    assert queries["money"] is None  # no price, no money
     assert strategies["text_neighbours"]["seconds"] >= 2 * SHARD_SECONDS  # it had two shards
     assert strategies["negatives"]["weight"] == 0
     assert all(3 <= len(row["examples"]["accepted"]) <= 5 for row in strategies.values())

@@ -57,6 +57,34 @@ def add_night(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_strategies(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--strategies",
+        metavar="NAMES",
+        help="ways of making samples, apart by commas, or all: in place of generate.strategies",
+    )
+
+
+def strategies_of(text: str) -> list[str]:
+    """The names behind `--strategies`.
+
+    Raises:
+        UsageError: one of them is no strategy.
+    """
+    from nightshift.generate.strategies import strategy_names
+    from nightshift.settings.generate import ALL
+
+    names = [name for part in text.split(",") if (name := part.strip())]
+    known = strategy_names()
+    unknown = [name for name in names if name not in (*known, ALL)]
+    if unknown or not names:
+        raise UsageError(
+            f"There is no strategy {', '.join(map(repr, unknown)) or 'without a name'}.",
+            hint=f"--strategies takes {ALL}, or {', '.join(known)}",
+        )
+    return names
+
+
 def night_of(arguments: argparse.Namespace) -> Night:
     return Night.parse(arguments.night)
 
@@ -64,7 +92,7 @@ def night_of(arguments: argparse.Namespace) -> Night:
 def settings_of(
     arguments: argparse.Namespace, *, base: Settings | None = None, **changes: Any
 ) -> Settings:
-    """`base` (the settings of the process), with `--set`, `--first` and `changes` on top."""
+    """`base` (the settings of the process), with the options and `changes` on top."""
     tree: dict[str, Any] = {}
     for assignment in arguments.set:
         path, equals, text = assignment.partition("=")
@@ -73,6 +101,8 @@ def settings_of(
         _put(tree, path.strip().split("."), _value(text))
     if getattr(arguments, "first", False):
         _put(tree, ["night", "first"], night_of(arguments).start.isoformat())
+    if getattr(arguments, "strategies", None) is not None:
+        _put(tree, ["generate", "strategies"], strategies_of(arguments.strategies))
     for path, value in changes.items():
         _put(tree, path.split("__"), value)
     base = base or Settings.load()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import fmean
+from itertools import islice
+from statistics import fmean, median
 
 from nightshift.errors import LakeError
 from nightshift.lake import Lake
 from nightshift.night import Night
 from nightshift.settings import Settings
-from nightshift.stages import STAGES, parts_of
+from nightshift.stages import STAGES, parts_of, strategy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +51,33 @@ def typical(nights: Iterable[Took]) -> dict[bool, dict[str, float]]:
             known[night.first].setdefault(stage, []).append(seconds)
     means = {kind: {s: fmean(v) for s, v in stages.items()} for kind, stages in known.items()}
     return {kind: means[not kind] | means[kind] for kind in means}
+
+
+_NIGHTS, _SHARDS = 3, 5
+"""So many late nights, and shards of each strategy in them, say what a sample takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a planned sample of a strategy took, learning and the loading of models apart."""
+
+    seconds: float
+    shards: int
+
+
+def paces(lake: Lake) -> dict[str, Pace]:
+    """The pace of each strategy on the late nights of this lake."""
+    known: dict[str, list[float]] = {}
+    planned = (lake.find("plan", name) for name in reversed(lake.partitions("plan")))
+    for plan in islice((one for one in planned if one is not None), _NIGHTS):
+        looked_at: Counter[str] = Counter()
+        for shard in plan.stats["shards"]:
+            name = strategy_of(shard)
+            looked_at[name] += 1
+            if looked_at[name] > _SHARDS:
+                continue
+            made = lake.find("shard", f"{plan.partition}/shard={shard}")
+            pace = None if made is None else made.run.get("seconds_per_sample")
+            if made is not None and pace is not None and not made.stats["refused"]:
+                known.setdefault(name, []).append(float(pace))
+    return {name: Pace(median(found), len(found)) for name, found in known.items()}

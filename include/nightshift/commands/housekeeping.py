@@ -18,10 +18,12 @@ What stays (`retention` in the settings):
   today, and all that such a night reads from those before it;
   recipe, evaluation, verdict and report of every night, the registry, the vectors of texts;
   the last 10 states that were live, with their blends and recommendations;
+  the last two adapters of the language model; its answers for a year;
   whatever was written, or worked on, within the last 72 hours.
 
 What goes: older nights, datasets that were made anew since, folders that a killed run left without
-a manifest, scratch, chunks of samples older than 60 days. A file that a kept dataset shares stays,
+a manifest, scratch, leases of work that is done; chunks of samples, what strategies have learnt and
+converted models older than 60 days. A file that a kept dataset shares stays,
 wherever it lies. A run that is killed leaves nothing broken: run it again.
 """
 

@@ -6,7 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nightshift.commands.common import Subparsers, add_command, emit, settings_of
+from nightshift.commands.common import (
+    Subparsers,
+    add_command,
+    add_strategies,
+    emit,
+    settings_of,
+)
 from nightshift.commands.showing import run_and_show
 from nightshift.errors import UsageError
 from nightshift.night import DAY, Night, parse_time
@@ -32,6 +38,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--start", metavar="TIME", help="start of the night, UTC")
     parser.add_argument("--end", metavar="TIME", help="end of the night (default: a day later)")
     parser.add_argument("--first", action="store_true", help="learn from history, not from a state")
+    add_strategies(parser)
     shop = parser.add_argument_group("a data set as one long night, in a scratch store and lake")
     shop.add_argument("--shop", choices=SHOPS, help="what to load")
     shop.add_argument("path", nargs="?", type=Path, help="the file of online-retail")

@@ -10,6 +10,7 @@ from nightshift.commands.common import (
     Subparsers,
     add_command,
     add_night,
+    add_strategies,
     emit,
     night_of,
     result_of,
@@ -17,7 +18,6 @@ from nightshift.commands.common import (
 )
 from nightshift.lake import Lake
 from nightshift.last_word import leave
-from nightshift.nights import run_parts
 
 _PART_HELP = {
     "shard": "which shard of tonight's plan (text_neighbours-000); without it: all, then gather",
@@ -33,30 +33,52 @@ def register(subparsers: Subparsers) -> None:
         parser.add_argument(
             "--force", action="store_true", help="make the dataset anew although it is there"
         )
+        if stage.name in ("plan", "generate"):
+            add_strategies(parser)
+        if stage.name == "plan":
+            parser.add_argument(
+                "--dry-run", action="store_true", help="show the estimate, write nothing"
+            )
+        if stage.name == "generate":
+            parser.add_argument(
+                "--inspect",
+                action="store_true",
+                help="inspect them, too (not with --shard)",
+            )
         for part in stage.parts:
             parser.add_argument(f"--{part}", help=_PART_HELP[part])
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    name = arguments.action
+    if name == "plan" and arguments.dry_run:
+        from nightshift.commands.planning import try_plan
+
+        return try_plan(arguments)
+    if name == "generate" and not arguments.shard:
+        from nightshift.commands.generating import generate_all
+
+        return generate_all(arguments)
     night, settings = night_of(arguments), settings_of(arguments)
     lake = Lake.of(settings)
-    stage = stages.STAGES[arguments.action]
+    stage = stages.STAGES[name]
     given = {part: getattr(arguments, part) for part in stage.parts}
+    wanted = [given]
     if stage.parts and not all(given.values()):
         wanted = [
             parts
-            for parts in stages.parts_of(stage.name, lake, night, settings)
-            if all(value is None or parts[name] == value for name, value in given.items())
+            for parts in stages.parts_of(name, lake, night, settings)
+            if all(value is None or parts[part] == value for part, value in given.items())
         ]
-    else:
-        wanted = [given]
-    if stage.name == "generate" and not given["shard"]:
-        ran = run_parts(stage.name, wanted, night, settings, force=arguments.force)
-    else:
-        ran = (stages.run(stage.name, night, settings, p, force=arguments.force) for p in wanted)
-    results = [result_of(done, lake) for done in ran]
-    if stage.name == "generate" and not given["shard"]:
-        results.append(result_of(stages.run("gather", night, settings), lake))
+    results = [
+        result_of(stages.run(name, night, settings, parts, force=arguments.force), lake)
+        for parts in wanted
+    ]
+    if name == "plan":
+        from nightshift.commands.planning import show_estimate
+
+        plan = lake.get("plan", stage.partition(night, {}))
+        show_estimate(lake.read_json(plan, "plan.json"), lake, settings)
     emit(arguments, results[0] if len(results) == 1 else results)
     if len(results) == 1:
         leave(settings.compute.termination_log, json.dumps(results[0], ensure_ascii=False))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from nightshift.generate.strategies.base import Price
+from nightshift.prices import Rates
 from nightshift.settings import Budget
+
+_PARTS = 10**9
+"""Seconds and money are split in whole parts of this size, as samples and tokens are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,15 @@ class Bid:
     wanted: int
     price: Price
     share: float = 1.0
+    rates: Rates = field(default_factory=Rates)
+
+    @property
+    def money(self) -> float:
+        """Of one sample."""
+        price = self.price
+        return self.rates.money(
+            seconds=price.seconds, tokens=price.tokens, prompt_tokens=price.prompt_tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +41,61 @@ class Grant:
 
 
 def split(bids: Mapping[str, Bid], budget: Budget) -> dict[str, Grant]:
-    """Tokens over the language models, then samples by share, then seconds.
+    """Tokens over the language models, then samples, then seconds, then money; each by share.
 
-    What one strategy leaves goes to the others.
-    Tokens are bounded at their most per sample, so that the bound holds whatever the model says.
-    When seconds are short, the strategy that is dearest per sample gives way first.
+    What one strategy leaves goes to the others, so what is cheap is made in full and what is dear
+    gets equal parts of the rest. Tokens are bounded at their most per sample, so that the bound
+    holds whatever the model says. Learning is paid before the first sample: where the seconds do
+    not suffice for it, the strategy that learns longest gives way.
     """
-    most = _within_tokens(bids, budget.tokens)
-    capped = {n: Bid(most.get(n, bid.wanted), bid.price, bid.share) for n, bid in bids.items()}
-    samples = water_fill(capped, budget.samples)
-    granted = {}
-    for name, bid in bids.items():
-        by = "samples" if samples[name] < capped[name].wanted else "tokens"
-        granted[name] = Grant(samples[name], by if samples[name] < bid.wanted else None)
-    over = sum(bids[n].price.seconds * g.samples for n, g in granted.items()) - budget.seconds
-    for name in sorted(bids, key=lambda n: (-bids[n].price.seconds, n)):
-        seconds = bids[name].price.seconds
-        if over <= 0 or not seconds:
-            break
-        given_up = min(granted[name].samples, -int(-over // seconds))
-        over -= given_up * seconds
-        granted[name] = Grant(granted[name].samples - given_up, "seconds")
+    granted = {name: Grant(bid.wanted) for name, bid in bids.items()}
+    granted = _cut(granted, bids, budget.tokens, "tokens", lambda bid: bid.price.tokens)
+    granted = _cut(granted, bids, budget.samples, "samples", lambda _: 1.0)
+    left, granted = _after_learning(granted, bids, budget.seconds)
+    granted = _cut(granted, bids, left, "seconds", lambda bid: bid.price.seconds)
+    if budget.money is not None:
+        learning = sum(
+            bids[n].price.fit_seconds * bids[n].rates.second
+            for n, g in granted.items()
+            if g.samples
+        )
+        left = max(budget.money - learning, 0.0)
+        granted = _cut(granted, bids, left, "money", lambda bid: bid.money)
     return granted
+
+
+def _cut(
+    granted: Mapping[str, Grant],
+    bids: Mapping[str, Bid],
+    total: float,
+    what: str,
+    cost: Callable[[Bid], float],
+) -> dict[str, Grant]:
+    """No more samples than `total` pays for at `cost` a sample."""
+    costs = {name: cost(bid) for name, bid in bids.items() if cost(bid) and granted[name].samples}
+    wanted = {
+        name: replace(bids[name], wanted=math.ceil(granted[name].samples * one * _PARTS))
+        for name, one in costs.items()
+    }
+    result = dict(granted)
+    for name, parts in water_fill(wanted, int(total * _PARTS)).items():
+        if parts < wanted[name].wanted:
+            samples = int(parts / (costs[name] * _PARTS))
+            result[name] = Grant(min(samples, granted[name].samples), what)
+    return result
+
+
+def _after_learning(
+    granted: Mapping[str, Grant], bids: Mapping[str, Bid], seconds: float
+) -> tuple[float, dict[str, Grant]]:
+    """The seconds that are left when all have learnt that have anything to make."""
+    result = dict(granted)
+    learning = {n: bids[n].price.fit_seconds for n, g in granted.items() if g.samples}
+    while sum(learning.values()) > seconds:
+        longest = max(learning, key=lambda name: (learning[name], name))
+        result[longest] = Grant(0, "seconds")
+        del learning[longest]
+    return seconds - sum(learning.values()), result
 
 
 def water_fill(bids: Mapping[str, Bid], total: int) -> dict[str, int]:
@@ -69,14 +116,3 @@ def water_fill(bids: Mapping[str, Bid], total: int) -> dict[str, int]:
             left -= portion
         hungry = [name for name in hungry if granted[name] < bids[name].wanted]
     return granted
-
-
-def _within_tokens(bids: Mapping[str, Bid], tokens: int) -> dict[str, int]:
-    """The most samples of each strategy with a language model that the tokens allow."""
-    models = {
-        name: Bid(int(bid.wanted * bid.price.tokens), bid.price, bid.share)
-        for name, bid in bids.items()
-        if bid.price.tokens
-    }
-    granted = water_fill(models, tokens)
-    return {name: int(granted[name] // bid.price.tokens) for name, bid in models.items()}

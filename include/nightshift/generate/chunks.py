@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,18 @@ _META = b"nightshift.chunk"
 _BITS = 64
 _SALT = 1
 """Another hash than the ranking's: the best ranked must spread over all chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """What is kept beside the samples; an older chunk has fewer of them."""
+
+    dropped: dict[str, int]
+    tokens: int
+    prompt_tokens: int = 0
+    cached: int = 0
+    seconds: float = 0.0
+    refused: str | None = None
 
 
 def chunk_numbers(targets: pl.DataFrame, size: int) -> npt.NDArray[np.int64]:
@@ -74,7 +87,7 @@ def load_chunk(lake: Lake, key: str) -> Chunk | None:
         return None
     try:
         table = pq.read_table(io.BytesIO(data))
-        counts = json.loads(table.schema.metadata[_META])
+        counts = _Counts(**json.loads(table.schema.metadata[_META]))
         samples = table.replace_schema_metadata(None).cast(contracts.SAMPLES)
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
         raise LakeError(
@@ -82,13 +95,14 @@ def load_chunk(lake: Lake, key: str) -> Chunk | None:
             hint="delete the file and run the shard again: it is made anew",
             file=chunk_path(key),
         ) from error
-    return Chunk(samples, counts["dropped"], counts["tokens"])
+    return Chunk(samples, **asdict(counts))
 
 
 def store_chunk(lake: Lake, key: str, chunk: Chunk) -> None:
     """Keep a finished chunk; whole or not at all."""
-    counts = json.dumps({"dropped": chunk.dropped, "tokens": chunk.tokens}, sort_keys=True)
+    counts = {each.name: getattr(chunk, each.name) for each in fields(_Counts)}
+    meta = json.dumps(counts, sort_keys=True, ensure_ascii=False)
     buffer = pa.BufferOutputStream()
-    table = chunk.samples.replace_schema_metadata({_META: counts.encode()})
+    table = chunk.samples.replace_schema_metadata({_META: meta.encode()})
     pq.write_table(table, buffer, compression="zstd")
     lake.write_bytes(chunk_path(key), buffer.getvalue().to_pybytes())

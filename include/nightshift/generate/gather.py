@@ -1,16 +1,20 @@
-"""Stage `gather`: put the shards together and apply the failure budget.
+"""Stage `gather`: put the shards together and apply the failure budgets.
 
-If generation failed as a whole, the dataset has no sample and says why: the night goes on without.
+A strategy that lost more of its shards than `generate.failure_budget` is left out: the others go
+on. When too many strategies are lost (`generate.lost_strategies`), the dataset has no sample and
+says why: the night goes on without.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from nightshift.generate.samples import empty_samples
-from nightshift.stages import StageContext
+from nightshift.settings import GenerateSettings
+from nightshift.stages import StageContext, strategy_of
 
 SHARD = "shard:"
 
@@ -27,27 +31,38 @@ def run(ctx: StageContext) -> dict[str, Any]:
         if name.startswith(SHARD)
     }
     failed = sorted(set(planned) - set(found))
-    skipped = _reason_to_skip(planned, failed, ctx.settings.generate.failure_budget)
+    lost = lost_strategies(planned, failed, ctx.settings.generate.failure_budget)
+    skipped = _reason_to_skip(planned, failed, lost, ctx.settings.generate)
+    taken = [name for name in planned if name in found and strategy_of(name) not in lost]
     made: Counter[str] = Counter()
-    if skipped is None:
-        for name in planned:
-            if name in found:
-                entry = found[name].file("samples.parquet")
-                ctx.writer.reuse(replace(entry, name=f"shards/{name}.parquet"))
-                made[found[name].stats["strategy"]] += found[name].stats["made"]
-    else:
+    for name in taken if skipped is None else ():
+        entry = found[name].file("samples.parquet")
+        ctx.writer.reuse(replace(entry, name=f"shards/{name}.parquet"))
+        made[found[name].stats["strategy"]] += found[name].stats["made"]
+    if not made:
         ctx.writer.write_parquet("shards/none.parquet", empty_samples())
-    return {"made": dict(sorted(made.items())), "failed": failed, "skipped": skipped}
+    return {"made": dict(sorted(made.items())), "failed": failed, "lost": lost, "skipped": skipped}
 
 
-def _reason_to_skip(planned: list[str], failed: list[str], budget: float) -> str | None:
+def lost_strategies(planned: Iterable[str], failed: Iterable[str], budget: float) -> dict[str, str]:
+    """The strategies of which more than `budget` of the shards are missing, and that in words."""
+    shards, missing = (Counter(map(strategy_of, names)) for names in (planned, failed))
+    return {
+        name: f"{number} of {shards[name]} shards are missing, the failure budget is {budget:.0%}"
+        for name, number in sorted(missing.items())
+        if number > budget * shards[name]
+    }
+
+
+def _reason_to_skip(
+    planned: list[str], failed: list[str], lost: dict[str, str], settings: GenerateSettings
+) -> str | None:
     if not planned:
         return "the plan has no shard: nothing is short of samples, or the budget is zero"
     if len(failed) == len(planned):
         return f"generation failed as a whole: none of {len(planned)} shards was made"
-    if len(failed) > budget * len(planned):
-        return (
-            f"generation failed: {len(failed)} of {len(planned)} shards are missing, "
-            f"the failure budget is {budget:.0%}"
-        )
+    strategies = {strategy_of(name) for name in planned}
+    if len(lost) == len(strategies) or len(lost) > settings.lost_strategies * len(strategies):
+        each = "; ".join(f"{name}: {why}" for name, why in lost.items())
+        return f"generation failed: {len(lost)} of {len(strategies)} strategies are lost ({each})"
     return None

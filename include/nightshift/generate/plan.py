@@ -3,63 +3,125 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
 
 from nightshift import contracts
+from nightshift.errors import SettingsError
+from nightshift.generate.allowance import allowances
 from nightshift.generate.budget import Bid, Grant, split
 from nightshift.generate.chunks import chunk_numbers
 from nightshift.generate.sources import Sources
-from nightshift.generate.strategies import create_strategy
-from nightshift.generate.strategies.base import Strategy
-from nightshift.settings import GenerateSettings
+from nightshift.generate.strategies import create_strategy, strategy_names
+from nightshift.prices import is_priced, rates_of
+from nightshift.settings import GenerateSettings, Settings
 from nightshift.stages import StageContext
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a night would make, before anything of it is written."""
+
+    targets: pl.DataFrame
+    """contracts.TARGETS"""
+    samples: dict[str, int]
+    document: dict[str, Any]
+    """Of plan.json: budget, estimate, each shard's allowance, what was cut, who cannot work."""
+
+
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write `targets.parquet` (contracts.TARGETS) and `plan.json` (budget, estimate, cuts).
+    """Write `targets.parquet` (contracts.TARGETS) and `plan.json` (`Planned.document`).
 
     Raises:
-        SettingsError: `generate.strategies` names a strategy that does not exist.
+        SettingsError: the settings name a strategy that does not exist, or limit money and have
+            no price.
     """
-    settings = ctx.settings.generate
-    sources = Sources(ctx.lake, ctx.settings, ctx.inputs["snapshot"], ctx.inputs["vectors"])
+    sources = Sources.of(ctx.lake, ctx.settings, ctx.inputs)
+    planned = plan_night(sources)
+    ctx.seeds["generate"] = ctx.settings.generate.seed
+    ctx.writer.write_parquet("targets.parquet", planned.targets.to_arrow().cast(contracts.TARGETS))
+    ctx.writer.write_json("plan.json", planned.document)
+    shards = planned.targets["shard"].unique(maintain_order=True).to_list()
+    return {"shards": shards, "samples": planned.samples}
+
+
+def plan_night(sources: Sources) -> Planned:
+    """The plan of a night; no language model is asked for it.
+
+    Raises:
+        SettingsError: as `run`.
+    """
+    settings = sources.settings.generate
+    check_settings(sources.settings)
     strategies = {name: create_strategy(name, sources) for name in settings.strategies}
-    ctx.seeds["generate"] = settings.seed
     lacking = {name: why for name, s in strategies.items() if (why := s.missing()) is not None}
     for name in lacking:
         del strategies[name]
-    wishes = {name: s.plan(_hint(s, strategies, settings)) for name, s in strategies.items()}
+    shares = {name: settings.shares.get(name, s.share) for name, s in strategies.items()}
+    hints = {
+        name: int(settings.budget.samples * share / sum(shares.values()))
+        for name, share in shares.items()
+    }
+    wishes = {name: s.plan(hints[name]) for name, s in strategies.items()}
+    inputs = {name: s.describe() for name, s in strategies.items()}
+    models = {name: _model_of(inputs[name]) for name in strategies}
     bids = {
-        name: Bid(int(wishes[name]["budget"].sum()), strategy.price(), strategy.share)
+        name: Bid(
+            int(wishes[name]["budget"].sum()),
+            strategy.price(),
+            shares[name],
+            rates_of(sources.settings, models[name]),
+        )
         for name, strategy in strategies.items()
     }
     grants = split(bids, settings.budget)
     taken = {name: take(wishes[name], grants[name].samples) for name in strategies}
     scales = {name: strategy.scale for name, strategy in strategies.items()}
     targets = cut_into_shards(taken, scales, settings)
-    ctx.writer.write_parquet("targets.parquet", targets.to_arrow().cast(contracts.TARGETS))
     samples = {name: int(frame["budget"].sum()) for name, frame in taken.items()}
-    ctx.writer.write_json(
-        "plan.json",
-        {
-            "budget": settings.budget.model_dump(mode="json"),
-            "estimate": _estimate(samples, bids),
-            "targets": {name: frame.height for name, frame in taken.items()},
-            "cut": _cuts(bids, grants, samples),
-            "lacking": lacking,
-            "inputs": {name: s.describe() for name, s in strategies.items()},
+    limited = settings.budget.money is not None
+    document = {
+        "budget": settings.budget.model_dump(mode="json"),
+        "estimate": _estimate(samples, bids, models),
+        "allowances": {
+            shard: asdict(one) for shard, one in allowances(targets, bids, settings.budget).items()
         },
-    )
-    shards = targets["shard"].unique(maintain_order=True).to_list()
-    return {"shards": shards, "samples": samples}
+        # Prices are no part of a key, unless the plan was cut by them.
+        "rates": {name: asdict(bid.rates) for name, bid in bids.items()} if limited else None,
+        "targets": {name: frame.height for name, frame in taken.items()},
+        "cut": _cuts(bids, grants, samples),
+        "lacking": lacking,
+        "inputs": inputs,
+    }
+    return Planned(targets, samples, document)
 
 
-def _hint(strategy: Strategy, strategies: dict[str, Strategy], settings: GenerateSettings) -> int:
-    """A strategy's plain part of the sample budget, before anybody leaves some."""
-    shares = sum(other.share for other in strategies.values())
-    return int(settings.budget.samples * strategy.share / shares)
+def check_settings(settings: Settings) -> None:
+    """What would only show when half the plan is made.
+
+    Raises:
+        SettingsError: `generate.shares` names no strategy; money is limited, but nothing has a
+            price.
+    """
+    unknown = sorted(set(settings.generate.shares) - set(strategy_names()))
+    if unknown:
+        raise SettingsError(
+            f"generate.shares names {', '.join(map(repr, unknown))}, which is no strategy.",
+            hint=f"it takes {', '.join(strategy_names())}",
+        )
+    if settings.generate.budget.money is not None and not is_priced(settings):
+        raise SettingsError(
+            "generate.budget.money is set, but the settings name no price to count by.",
+            hint="set cost.models, cost.gpu_hour or cost.cpu_hour",
+        )
+
+
+def _model_of(described: dict[str, Any]) -> str | None:
+    """The name of the language model that writes for a strategy; empty where it is missing."""
+    model = described.get("model")
+    return str(model.get("name", "")) if isinstance(model, dict) else None
 
 
 def take(wishes: pl.DataFrame, samples: int) -> pl.DataFrame:
@@ -112,12 +174,18 @@ def _targets_per_shard(units: list[float], settings: GenerateSettings) -> int:
     return size
 
 
-def _estimate(samples: dict[str, int], bids: dict[str, Bid]) -> dict[str, dict[str, float]]:
+def _estimate(
+    samples: dict[str, int], bids: dict[str, Bid], models: dict[str, str | None]
+) -> dict[str, dict[str, Any]]:
+    """What the samples cost, by what each strategy says of itself; at most, where it is tokens."""
     return {
         name: {
             "samples": count,
+            "prompt_tokens": int(count * bids[name].price.prompt_tokens),
             "tokens": int(count * bids[name].price.tokens),
             "seconds": round(count * bids[name].price.seconds, 1),
+            "fit_seconds": bids[name].price.fit_seconds if count else 0.0,
+            "model": models[name],
         }
         for name, count in samples.items()
     }

@@ -1,28 +1,39 @@
-"""Stage `generate`: the samples of one shard, chunk by chunk; a killed one goes on where it was."""
+"""Stage `generate`: the samples of one shard, chunk by chunk; a killed one goes on where it was.
+
+It ends early where its part of the budget is used up: after the chunk that did so.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from nightshift import contracts
+from nightshift.compute import has_gpu
 from nightshift.errors import UsageError
+from nightshift.generate.allowance import Allowance, Spent
 from nightshift.generate.chunks import chunk_key, load_chunk, store_chunk
 from nightshift.generate.samples import empty_samples, with_place
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies import create_strategy
 from nightshift.generate.strategies.base import Chunk, Refused, Strategy
 from nightshift.lake import Lake
+from nightshift.prices import Rates
 from nightshift.progress import Progress
 from nightshift.stages import StageContext
 
 log = logging.getLogger("nightshift.generate")
+
+OVER_BUDGET = "over_budget"
+"""Why samples were not made: in the counts of what was dropped."""
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -32,67 +43,139 @@ def run(ctx: StageContext) -> dict[str, Any]:
         UsageError: tonight's plan has no such shard.
         EngineError: a language model could not be loaded or failed.
     """
-    name = ctx.parts["shard"]
-    targets = ctx.lake.read(ctx.inputs["plan"], "targets.parquet").filter(pl.col("shard") == name)
+    name, plan = ctx.parts["shard"], ctx.inputs["plan"]
+    targets = ctx.lake.read(plan, "targets.parquet").filter(pl.col("shard") == name)
     if targets.is_empty():
-        shards = ctx.inputs["plan"].stats["shards"]
+        shards = plan.stats["shards"]
         raise UsageError(
             f"Tonight's plan has no shard {name!r}.",
             hint=f"it has {', '.join(shards)}" if shards else "its budget gave no shard at all",
         )
-    sources = Sources(ctx.lake, ctx.settings, ctx.inputs["snapshot"], ctx.inputs["vectors"])
+    sources = Sources.of(ctx.lake, ctx.settings, ctx.inputs)
     strategy = create_strategy(targets["strategy"][0], sources)
     ctx.seeds["generate"] = strategy.seed
-    made, tokens = 0, 0
-    dropped: Counter[str] = Counter()
+    document = ctx.lake.read_json(plan, "plan.json")
+    allowed = Allowance(**document["allowances"][name])
+    spent = Spent(Rates(**(document["rates"] or {}).get(strategy.name, {})))
+    parts = targets.sort("chunk", "target_id").partition_by("chunk", maintain_order=True)
+    total, stopped = Made(), None
     seen: set[str] = set()
+    paces: list[float] = []
     with ctx.writer.parquet_stream("samples.parquet", contracts.SAMPLES) as stream:
-        for chunk in chunks(ctx.lake, strategy, targets, label=f"generate {name}"):
-            fresh = _without(chunk.samples, seen)
+        for number, made in enumerate(chunks(ctx.lake, strategy, parts, label=f"generate {name}")):
+            fresh = _without(made.chunk.samples, seen)
             stream.write_table(with_place(fresh, night=ctx.night.key, shard=name))
-            made += fresh.num_rows
-            tokens += chunk.tokens
-            dropped.update(chunk.dropped)
-            if fresh.num_rows < chunk.samples.num_rows:
-                dropped["duplicates"] += chunk.samples.num_rows - fresh.num_rows
+            total.add(made, fresh.num_rows)
+            spent.add(made.chunk)
+            paces.append(made.chunk.seconds / max(int(parts[number]["budget"].sum()), 1))
+            left, out_of = parts[number + 1 :], spent.reaches(allowed)
+            if left and out_of is not None:
+                total.dropped[OVER_BUDGET] += sum(int(part["budget"].sum()) for part in left)
+                stopped = f"budget: {out_of}, after {number + 1} of {len(parts)} chunks"
+                log.warning("%s ends before its time: %s", name, stopped)
+                break
+    ctx.run.update(
+        chunks=total.chunks,
+        found=total.found,
+        cached=total.cached,
+        making_seconds=round(spent.seconds, 3),
+        seconds_per_sample=median(paces),  # of most chunks; the first one may load a model
+        gpu=has_gpu(ctx.settings),
+    )
     return {
         "strategy": strategy.name,
-        "made": made,
-        "dropped": dict(sorted(dropped.items())),
-        "tokens": tokens,
+        "made": total.samples,
+        "dropped": dict(sorted(total.dropped.items())),
+        "tokens": total.tokens,
+        "prompt_tokens": total.prompt_tokens,
+        "stopped": stopped,
+        "refused": total.refused,
     }
 
 
-def chunks(lake: Lake, strategy: Strategy, targets: pl.DataFrame, *, label: str) -> Iterator[Chunk]:
-    """Every chunk of these targets in order, made now or found in the lake."""
-    ordered = targets.sort("chunk", "target_id").partition_by("chunk", maintain_order=True)
-    fitted, refused, tokens, started = False, False, 0, time.monotonic()
-    with Progress(label, total=targets.height, unit="targets") as progress:
-        for part in ordered:
+@dataclass(frozen=True, slots=True)
+class MadeChunk:
+    """A chunk, and whether it was in the lake already."""
+
+    chunk: Chunk
+    found: bool
+
+
+class Made:
+    """What the chunks of a shard come to."""
+
+    def __init__(self) -> None:
+        self.samples = self.tokens = self.prompt_tokens = 0
+        self.chunks = self.found = self.cached = 0
+        self.dropped: Counter[str] = Counter()
+        self.refused: str | None = None
+
+    def add(self, made: MadeChunk, fresh: int) -> None:
+        """One more chunk, `fresh` samples of which no earlier one had."""
+        chunk = made.chunk
+        self.samples += fresh
+        self.tokens += chunk.tokens
+        self.prompt_tokens += chunk.prompt_tokens
+        self.chunks += 1
+        self.found += made.found
+        self.cached += chunk.cached
+        self.dropped.update(chunk.dropped)
+        if fresh < chunk.samples.num_rows:
+            self.dropped["duplicates"] += chunk.samples.num_rows - fresh
+        self.refused = self.refused or chunk.refused
+
+
+def chunks(
+    lake: Lake, strategy: Strategy, parts: Sequence[pl.DataFrame], *, label: str
+) -> Iterator[MadeChunk]:
+    """The chunk of each part in order, made when it is asked for, or found in the lake.
+
+    Args:
+        parts: targets of one chunk each.
+    """
+    fit = _Fit(strategy)
+    tokens, started = 0, time.monotonic()
+    total = sum(part.height for part in parts)
+    with Progress(label, total=total, unit="targets") as progress:
+        for part in parts:
             key = chunk_key(strategy, part)
             chunk = load_chunk(lake, key)
+            found = chunk is not None
             if chunk is None:
-                if not fitted:
-                    refused = not _fit(strategy)
-                    fitted = True
-                if refused:
-                    chunk = Chunk(empty_samples(), {"refused": part.height})
-                else:
-                    chunk = strategy.generate(part)
+                chunk = _make(strategy, fit, part)
                 store_chunk(lake, key, chunk)
                 tokens += chunk.tokens
             progress.add(part.height, note=_rate(tokens, time.monotonic() - started))
-            yield chunk
+            yield MadeChunk(chunk, found)
 
 
-def _fit(strategy: Strategy) -> bool:
-    """Let it learn; False when it refuses to work."""
-    try:
-        strategy.fit()
-    except Refused as why:
-        log.warning("%s makes nothing: %s", strategy.name, why)
-        return False
-    return True
+def _make(strategy: Strategy, fit: _Fit, part: pl.DataFrame) -> Chunk:
+    why = fit.refusal()
+    if why is not None:
+        return Chunk(empty_samples(), {"refused": part.height}, refused=why)
+    started = time.monotonic()
+    chunk = strategy.generate(part)
+    return replace(chunk, seconds=round(time.monotonic() - started, 6))
+
+
+class _Fit:
+    """Lets a strategy learn, once, before the first chunk that has to be made."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+        self._done = False
+        self._why: str | None = None
+
+    def refusal(self) -> str | None:
+        """Why it refuses to work; None when it works."""
+        if not self._done:
+            try:
+                self._strategy.fit()
+            except Refused as why:
+                self._why = str(why)
+                log.warning("%s makes nothing: %s", self._strategy.name, why)
+            self._done = True
+        return self._why
 
 
 def _rate(tokens: int, seconds: float) -> str:

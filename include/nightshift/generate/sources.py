@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,11 @@ class Sources:
         self._vectors = vectors
         self.digest = digest_of([snapshot.digest, vectors.digest])
         """Content of snapshot and vectors together."""
+
+    @classmethod
+    def of(cls, lake: Lake, settings: Settings, inputs: Mapping[str, Manifest]) -> Self:
+        """What a stage's inputs (`snapshot`, `vectors`) hold."""
+        return cls(lake, settings, inputs["snapshot"], inputs["vectors"])
 
     @cached_property
     def texts(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:

@@ -1,6 +1,7 @@
-"""What is no dataset: generated chunks, old leases, scratch that a killed run left, local copies.
+"""What is no dataset: chunks, fits, answers, conversions, old leases, scratch, local copies.
 
-A chunk or a copy that is gone is made or fetched anew; it costs time, never a result.
+What is gone is made or fetched anew; it costs time, and an answer of a paid model money, never a
+result.
 """
 
 from __future__ import annotations
@@ -17,36 +18,66 @@ from nightshift.housekeeping.inventory import span_of
 from nightshift.housekeeping.work import LEASES, SWEEP
 from nightshift.lake import Lake, Stored
 
-CHUNKS, EMBEDDINGS, REGISTRY = "chunks", "embeddings", "registry"
+CHUNKS, FITS, RESPONSES, MODELS = "chunks", "fits", "responses", "models"
+EMBEDDINGS, REGISTRY = "embeddings", "registry"
+_MODEL_LEVELS = 3
+"""`models/NAME/FORM/…`: a conversion is a folder at this depth."""
+_INDEX = "index.json"
+"""Stands for a whole conversion: the first of its files to go."""
 
 
-def sweep_chunks(lake: Lake, row: Row, *, before: float, dry_run: bool) -> None:
-    """Remove chunks that were written before; one listing for each of their 256 folders."""
-    for prefix in lake.names(CHUNKS):
-        folder = f"{CHUNKS}/{prefix}"
-        _sweep(lake, row, lake.stored(folder), before=before, why="old", dry_run=dry_run)
+def sweep_old(lake: Lake, row: Row, folder: str, *, before: float, dry_run: bool) -> None:
+    """Remove objects that were written before; one listing for each folder below `folder`."""
+    for name in lake.names(folder):
+        below = f"{folder}/{name}"
+        _sweep(lake, row, lake.stored(below), before=before, why="old", dry_run=dry_run)
         if not dry_run:
-            lake.remove_empty_folders(folder)
+            lake.remove_empty_folders(below)
+
+
+def sweep_models(lake: Lake, row: Row, *, before: float, dry_run: bool) -> None:
+    """Remove converted models, each with all of its files or not at all."""
+    for name in lake.names(MODELS):
+        forms: dict[str, list[Stored]] = {}
+        for one in lake.stored(f"{MODELS}/{name}"):
+            form = "/".join(one.path.split("/")[:_MODEL_LEVELS])
+            forms.setdefault(form, []).append(one)
+        for files in forms.values():
+            newest = max(one.modified for one in files)
+            limit = math.inf if newest < before else -math.inf
+            ordered = sorted(files, key=lambda one: (not one.path.endswith(f"/{_INDEX}"), one.path))
+            _sweep(lake, row, ordered, before=limit, why="old", dry_run=dry_run)
+        if not dry_run:
+            lake.remove_empty_folders(f"{MODELS}/{name}")
 
 
 def sweep_leases(
     lake: Lake, row: Row, *, before: float, since: datetime | None, dry_run: bool
 ) -> None:
-    """Remove the leases of nights that are not kept in full any more, and of no one's work."""
-    old: list[Stored] = []
+    """Remove the leases that nobody holds and nobody will ask for: a held one is never old.
+
+    Those of nights that are not kept in full any more, and those of no night, such as of a fit,
+    which is found in the lake from then on.
+    """
+    old: dict[str, list[Stored]] = {"of past nights": [], "of work that is done": []}
     kept: list[Stored] = []
     for one in lake.stored(LEASES):
         if one.path.startswith(f"{LEASES}/{SWEEP}/"):
             continue
         span = span_of(f"night={one.path.split('/')[1]}")
-        past = span is not None and since is not None and span.end <= since
-        (old if past else kept).append(one)
-    _sweep(lake, row, old, before=before, why="of past nights", dry_run=dry_run)
+        if span is None:
+            old["of work that is done"].append(one)
+        elif since is not None and span.end <= since:
+            old["of past nights"].append(one)
+        else:
+            kept.append(one)
+    for why, leases in old.items():
+        _sweep(lake, row, leases, before=before, why=why, dry_run=dry_run)
     for one in kept:
         row.keep(one.bytes)
     if not dry_run:
-        for night in sorted({one.path.split("/")[1] for one in old}):
-            lake.remove_empty_folders(f"{LEASES}/{night}")
+        for name in sorted({one.path.split("/")[1] for leases in old.values() for one in leases}):
+            lake.remove_empty_folders(f"{LEASES}/{name}")
 
 
 def count(lake: Lake, row: Row, folder: str) -> None:

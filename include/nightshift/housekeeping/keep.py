@@ -1,10 +1,10 @@
 """What is kept, and why: roots, and all that the nights to come reach from them.
 
 Roots: the nights of the last `days` in full, the inner nights of the last tunings, whatever was
-written or worked on within the grace, the small evidence of every night, and the states that a
-rollback may want. With a night in full stays what it was made from; with a state, what the next
-night reads through it; with an evaluation, those that are pooled with it; and the files that a
-kept manifest shares, wherever they lie.
+written or worked on within the grace, the small evidence of every night, the states that a
+rollback may want, and the last adapters of the language model. With a night in full stays what it
+was made from; with a state, what the next night reads through it; with an evaluation, those that
+are pooled with it; and the files that a kept manifest shares, wherever they lie.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from nightshift.settings import RetentionSettings
 from nightshift.stages import STAGES
 
 STATE, EVALUATION, RECOMMENDATIONS = "state", "evaluation", "recommendations"
+ADAPTER = "adapter"
 PREVIOUS = "previous"
 THROUGH_A_STATE = ("recipe", "blend", EVALUATION, "verdict")
 """Inputs of a state that the night which starts from it reads (`nightshift.stages.inputs`, `tune`),
@@ -90,6 +91,8 @@ def mark(
         kept.why.setdefault(folder, "read by a kept night")
     for folder in _live(whole, found, now):
         kept.why.setdefault(folder, "live, or was")
+    for folder in _last_adapters(whole, retention.adapters):
+        kept.why.setdefault(folder, "a late adapter")
     for one in whole:
         if one.current and one.dataset in retention.evidence:
             kept.why.setdefault(one.folder, "evidence")
@@ -141,6 +144,16 @@ def _last_inner(whole: Iterable[Found], count: int) -> frozenset[Span]:
     spans = {one.span for one in whole if one.span is not None and one.span.inner}
     last = sorted(spans, key=lambda span: (span.end, span.start or span.end))
     return frozenset(last[len(last) - min(count, len(last)) :])
+
+
+def _last_adapters(whole: Iterable[Found], count: int) -> list[str]:
+    """What the language model learnt last, however long ago: the next night reads it."""
+    found = [
+        (one.span.end, one.folder)
+        for one in whole
+        if one.dataset == ADAPTER and one.current and one.span is not None
+    ]
+    return [folder for _, folder in sorted(found)[len(found) - min(count, len(found)) :]]
 
 
 def _made_from(roots: Iterable[Found], found: Mapping[str, Found]) -> Iterator[str]:

@@ -89,12 +89,23 @@ def _accounts(
 def _caches(
     lake: Lake, accounts: Accounts, retention: RetentionSettings, now: float, *, dry_run: bool
 ) -> None:
-    grace, old = now - retention.grace_hours * _HOUR, now - retention.chunk_days * _DAY
-    row = accounts.row
-    caches.sweep_chunks(lake, row(caches.CHUNKS), before=min(old, grace), dry_run=dry_run)
+    grace, row = now - retention.grace_hours * _HOUR, accounts.row
+
+    def limit(days: float) -> float:
+        return min(now - days * _DAY, grace)
+
+    for folder, days in (
+        (caches.CHUNKS, retention.chunk_days),
+        (caches.FITS, retention.fit_days),
+        (caches.RESPONSES, retention.response_days),
+    ):
+        caches.sweep_old(lake, row(folder), folder, before=limit(days), dry_run=dry_run)
+    models = limit(retention.model_days)
+    caches.sweep_models(lake, row(caches.MODELS), before=models, dry_run=dry_run)
     caches.sweep_leases(lake, row(LEASES), before=grace, since=accounts.since, dry_run=dry_run)
     caches.count(lake, row(caches.EMBEDDINGS), caches.EMBEDDINGS)
     caches.count(lake, row(caches.REGISTRY), caches.REGISTRY)
     caches.sweep_scratch(lake, row("scratch"), before=grace, dry_run=dry_run)
     if not lake.is_local:
-        caches.sweep_copies(lake, row("copies"), before=min(old, grace), dry_run=dry_run)
+        copies = limit(retention.chunk_days)
+        caches.sweep_copies(lake, row("copies"), before=copies, dry_run=dry_run)

@@ -11,6 +11,7 @@ import polars as pl
 import nightshift
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
+from nightshift.report.costs import cost_total
 from nightshift.report.coverage import recommendation_figures
 from nightshift.report.drift import drift_figures
 from nightshift.report.lineage import (
@@ -46,6 +47,16 @@ def night_figures(ctx: StageContext) -> dict[str, Any]:
     pooled = lake.read_json(evaluation, "pooled.json")
     recipe = lake.read_json(inputs["recipe"], "recipe.json")
     blend = inputs["blend"]
+    strategies = sample_figures(
+        lake,
+        ctx.settings,
+        plan=inputs["plan"],
+        samples=inputs["samples"],
+        inspection=inputs["inspection"],
+        recipe=recipe,
+        used=used,
+        titles=snapshot.items.select("item_id", "title"),
+    )
     return {
         "schema": SCHEMA,
         "night": {
@@ -78,15 +89,10 @@ def night_figures(ctx: StageContext) -> dict[str, Any]:
             "failed_shards": inputs["samples"].stats.get("failed", []),
             "stopped_batches": inputs["inspection"].stats.get("stopped", []),
             "batches": _batches(lake, inputs["inspection"]),
-            "strategies": sample_figures(
-                lake,
-                plan=inputs["plan"],
-                samples=inputs["samples"],
-                inspection=inputs["inspection"],
-                recipe=recipe,
-                used=used,
-                titles=snapshot.items.select("item_id", "title"),
-            ),
+            "strategies": strategies,
+            "lost": inputs["samples"].stats.get("lost", {}),
+            "lacking": lake.read_json(inputs["plan"], "plan.json")["lacking"],
+            "cost": cost_total(strategies, ctx.settings),
         },
         "blend": dict(blend.stats),
         "training": [_arm(lake, one) for one in used if one.stage == "finetune" and one.manifest],

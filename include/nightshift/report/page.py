@@ -61,6 +61,7 @@ def render(figures: Figures) -> str:
         history=views.history(figures["history"]),
         arms=views.arm_table(figures["evaluation"]["results"]),
         samples=views.sample_bars(figures["samples"]["strategies"]),
+        costs=views.cost_table(figures["samples"]),
         trials=choices.trials(figures["recipe"]),
         gates=choices.gate_table(figures["verdict"]),
         drift=views.drift_panels(figures["drift"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,8 +11,11 @@ import polars as pl
 
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
+from nightshift.report.costs import cost_figures, reasons_for_little, shard_costs
 from nightshift.report.lineage import Used
 from nightshift.report.words import shorten
+from nightshift.settings import Settings
+from nightshift.stages import strategy_of
 
 EXAMPLES = 4
 MAX_TEXT = 140
@@ -23,6 +27,7 @@ _HIDDEN = "personal"
 
 def sample_figures(
     lake: Lake,
+    settings: Settings,
     *,
     plan: Manifest,
     samples: Manifest,
@@ -34,6 +39,7 @@ def sample_figures(
     """One entry a strategy, the one that made most first.
 
     Args:
+        settings: for their prices.
         recipe: `recipe.json`; a strategy of weight zero was made but not learned from.
         used: the night's lineage, for what its shards cost.
         titles: `item_id`, `title` of the catalogue.
@@ -41,16 +47,18 @@ def sample_figures(
     planned, made = plan.stats.get("samples", {}), samples.stats.get("made", {})
     accepted = inspection.stats.get("accepted", {})
     rejected = inspection.stats.get("quarantined", {})
-    failed = samples.stats.get("failed", [])
-    cost = shard_costs(used)
+    failed = Counter(map(strategy_of, samples.stats.get("failed", [])))
+    document = lake.read_json(plan, "plan.json")
+    cost = shard_costs(
+        one.manifest for one in used if one.stage == "generate" and one.manifest is not None
+    )
     kept = lake.scan(inspection, "accepted.parquet")
     refused = lake.scan(inspection, "quarantined.parquet")
     reasons = _reasons(refused)
     examples = _examples(kept, titles), _examples(refused, titles)
     result = []
     for name in dict.fromkeys([*planned, *made, *accepted, *rejected]):
-        spent = cost.get(name, {"seconds": None, "tokens": None, "dropped": {}})
-        good = int(accepted.get(name, 0))
+        spent, good = cost.get(name), int(accepted.get(name, 0))
         result.append(
             {
                 "strategy": name,
@@ -59,40 +67,25 @@ def sample_figures(
                 "accepted": good,
                 "quarantined": int(rejected.get(name, 0)),
                 "reasons": reasons.get(name, {}),
-                "dropped": spent["dropped"],
+                "dropped": dict(spent.dropped) if spent else {},
+                "why": reasons_for_little(
+                    name,
+                    spent=spent,
+                    lost=samples.stats.get("lost", {}),
+                    cut=document["cut"],
+                    planned=planned.get(name),
+                ),
                 "examples": {
                     "accepted": examples[0].get(name, []),
                     "quarantined": examples[1].get(name, []),
                 },
                 "weight": recipe.get("strategies", {}).get(name, {}).get("weight"),
                 "scope": recipe.get("strategies", {}).get(name, {}).get("scope"),
-                "shards_failed": sum(1 for shard in failed if shard.startswith(name)),
-                "seconds": spent["seconds"],
-                "tokens": spent["tokens"],
-                "seconds_per_accepted": _ratio(spent["seconds"], good),
-                "tokens_per_accepted": _ratio(spent["tokens"], good),
+                "shards_failed": failed[name],
+                **cost_figures(spent, document["estimate"].get(name), good, settings),
             }
         )
     return sorted(result, key=lambda row: (-row["made"], row["strategy"]))
-
-
-def _ratio(amount: float | None, number: int) -> float | None:
-    return amount / number if amount is not None and number else None
-
-
-def shard_costs(used: Iterable[Used]) -> dict[str, dict[str, Any]]:
-    """Seconds, tokens and dropped rows of each strategy, over its shards."""
-    cost: dict[str, dict[str, Any]] = {}
-    for one in used:
-        if one.stage != "generate" or one.manifest is None:
-            continue
-        stats = one.manifest.stats
-        row = cost.setdefault(stats["strategy"], {"seconds": 0.0, "tokens": 0, "dropped": {}})
-        row["seconds"] += float(one.manifest.run.get("seconds") or 0.0)
-        row["tokens"] += int(stats.get("tokens") or 0)
-        for reason, number in (stats.get("dropped") or {}).items():
-            row["dropped"][reason] = row["dropped"].get(reason, 0) + number
-    return cost
 
 
 def _reasons(refused: pl.LazyFrame) -> dict[str, dict[str, int]]:

@@ -10,9 +10,11 @@ from markupsafe import Markup
 
 from nightshift.report import charts
 from nightshift.report.charts import Mark, NightPoint
+from nightshift.report.costs import PER_ACCEPTED
 from nightshift.report.drift import OTHER
 from nightshift.report.results import PLACEBOS, Row, arms_of, lift_row, mean_of, pick, slices_of
 from nightshift.report.words import (
+    bill,
     count,
     duration,
     figure,
@@ -181,6 +183,30 @@ def sample_bars(strategies: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
         said = ", ".join(f"{count(amount)} {role}" for role, amount in parts)
         row["svg"] = charts.stacked_bar(parts, longest, label=said)
     return rows
+
+
+def cost_table(samples: Mapping[str, Any]) -> dict[str, Any]:
+    """A row a strategy and one for all: estimated, took, per accepted; a list of words a cell."""
+    rows, whole = samples["strategies"], samples["cost"]
+    currency = whole["currency"]
+    table = [
+        {
+            "name": readable(row["strategy"]),
+            "cells": [
+                bill(row["estimate"] or {}, currency),
+                bill(row, currency),
+                bill({name: row[f"{name}_per_accepted"] for name in PER_ACCEPTED}, currency),
+            ],
+        }
+        for row in rows
+    ]
+    total = [bill(whole[name], currency) for name in ("estimate", "spent", "per_accepted")]
+    return {
+        "rows": [*table, {"name": "All", "cells": total}] if len(table) > 1 else table,
+        "cached": sum(row["cached"] or 0 for row in rows),
+        "chunks": sum(row["chunks"] or 0 for row in rows),
+        "found": sum(row["chunks_found"] or 0 for row in rows),
+    }
 
 
 DRIFT_TITLES = {

@@ -5,7 +5,8 @@ A figure that does not exist is an en dash, never a zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 NOTHING = "–"
 MINUS = "−"
@@ -111,6 +112,29 @@ def cost(seconds: float | None) -> str:
     if seconds is None or seconds >= 1:
         return duration(seconds)
     return f"{1000 * seconds:.0f} ms" if seconds >= 0.001 else "under 1 ms"
+
+
+def bill(figures: Mapping[str, Any], currency: str) -> list[str]:
+    """A cost in words, what is zero or not known left out.
+
+    >>> bill({"seconds": 12.2, "tokens": 960, "gpu_hours": 0.0, "money": 0.0123}, "USD")
+    ['12 s', '960 tokens', '0.0123 USD']
+    """
+    parts = [cost(figures.get("seconds"))]
+    if tokens := figures.get("tokens"):
+        parts.append(f"{tokens:,.1f} tokens" if tokens < 100 else f"{count(tokens)} tokens")
+    if hours := figures.get("gpu_hours"):
+        parts.append(f"{hours:.2g} GPU-h")
+    if paid := figures.get("money"):
+        parts.append(f"{money(paid)} {currency}")
+    return parts
+
+
+def money(amount: float | None) -> str:
+    """`12.34`; small sums keep three figures that say something: `0.00123`."""
+    if amount is None:
+        return NOTHING
+    return f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.3g}"
 
 
 def size(octets: float | None) -> str:

@@ -74,8 +74,22 @@ class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class TokenPrice(Section):
+    """What a language model costs by the token."""
+
+    input: float = Field(0.0, ge=0, description="per million tokens of prompts")
+    output: float = Field(0.0, ge=0, description="per million tokens that it writes")
+
+
 class CostSettings(Section):
-    """What machines cost, for estimates. No part of any key."""
+    """What machines and models cost: the price table.
+
+    No part of any key, but for a night with `generate.budget.money`: its plan is cut by it.
+    """
 
     gpu_hour: float = Field(0.0, ge=0, description="price of a GPU-hour; 0: no money is shown")
+    cpu_hour: float = Field(0.0, ge=0, description="price of an hour of a machine without a GPU")
+    models: dict[str, TokenPrice] = Field(
+        default_factory=dict, description="prices by the name of a model or of an engine"
+    )
     currency: str = Field("USD", description="of the prices")

@@ -33,3 +33,11 @@ class RetentionSettings(Section):
     chunk_days: float = Field(
         60.0, ge=0, description="generated chunks, and local copies of a remote lake, stay so long"
     )
+    fit_days: float = Field(60.0, ge=0, description="what strategies have learnt stays so long")
+    response_days: float = Field(
+        365.0, ge=0, description="answers of language models stay so long: they may have cost money"
+    )
+    model_days: float = Field(60.0, ge=0, description="converted language models stay so long")
+    adapters: int = Field(
+        2, ge=1, description="adapters of the language model that stay, the last ones"
+    )

@@ -24,6 +24,7 @@ from nightshift.stages.model import (
     StageContext,
     night_partition,
     state_partition,
+    strategy_of,
 )
 from nightshift.stages.running import (
     as_ours,
@@ -57,5 +58,6 @@ __all__ = [
     "resolve_inputs",
     "run",
     "state_partition",
+    "strategy_of",
     "write_dataset",
 ]

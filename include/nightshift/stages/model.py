@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
@@ -32,6 +32,8 @@ class StageContext:
     writer: DatasetWriter
     seeds: dict[str, int] = field(default_factory=dict)
     """Seeds the stage used; it adds them here."""
+    run: dict[str, Any] = field(default_factory=dict)
+    """What is different in every run of the same work, such as seconds; no part of the digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +93,12 @@ def night_partition(night: Night, **parts: str) -> str:
 def state_partition(as_of: datetime) -> str:
     """States are filed by the time up to which they know everything."""
     return f"as_of={stamp(as_of)}"
+
+
+def strategy_of(shard: str) -> str:
+    """The strategy that a shard's name begins with.
+
+    >>> strategy_of("text_neighbours-003")
+    'text_neighbours'
+    """
+    return shard.rpartition("-")[0]

@@ -214,6 +214,7 @@ def write_dataset(
                 stats=stats,
                 seeds=ctx.seeds,
                 run={
+                    **ctx.run,
                     "seconds": round(time.monotonic() - started, 3),
                     "host": socket.gethostname(),
                     "pid": os.getpid(),

@@ -30,6 +30,8 @@ class Generated:
 
     texts: list[list[str]]
     tokens: int
+    prompt_tokens: int = 0
+    cached: int = 0
 
 
 class Engine(ABC):

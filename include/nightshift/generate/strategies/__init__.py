@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 from nightshift.errors import SettingsError
-from nightshift.generate.sources import Sources
-from nightshift.generate.strategies.base import Strategy
+
+if TYPE_CHECKING:  # the settings ask for the names: nothing heavy may hang on them
+    from nightshift.generate.sources import Sources
+    from nightshift.generate.strategies.base import Strategy
 
 ENTRY_POINTS = "nightshift.strategies"
 
@@ -48,6 +51,8 @@ def strategy_class(name: str) -> type[Strategy]:
                 hint=f"generate.strategies takes {', '.join(strategy_names())}",
             )
         found = next(iter(points)).load()
+    from nightshift.generate.strategies.base import Strategy
+
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise SettingsError(
             f"What is installed as strategy {name!r} is not a Strategy: {found!r}.",

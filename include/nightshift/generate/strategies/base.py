@@ -35,6 +35,10 @@ class Price:
 
     tokens: float = 0.0
     seconds: float = 0.0
+    prompt_tokens: float = 0.0
+    """Tokens that a language model reads for it; what a server bills beside those it writes."""
+    fit_seconds: float = 0.0
+    """What `fit` takes before the first sample; once a strategy, whatever its shards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,15 @@ class Chunk:
     samples: pa.Table
     dropped: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
+    """Written by a language model; a function of the chunk's key, as the samples are."""
+    prompt_tokens: int = 0
+    """Read by it; the same."""
+    cached: int = 0
+    """Answers that were found in the lake and not asked for again."""
+    seconds: float = 0.0
+    """What making it took, by whoever made it."""
+    refused: str | None = None
+    """Why the strategy would not work at all."""
 
 
 class Strategy(ABC):

@@ -26,6 +26,10 @@ from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy
 from nightshift.generate.templates import Fields, Template, template
 
 _TOP_K = 50
+_QUESTION_CHARS = 150
+"""What a prompt shows behind its examples, about: a product's line and the words around it."""
+_CHARS_PER_TOKEN = 3.5
+"""Of shop text with its codes and sizes; plain English has more."""
 Row = dict[str, Any]
 
 
@@ -71,8 +75,13 @@ class PromptedStrategy(Strategy):
         return template(self.prompt_name)
 
     def price(self) -> Price:
-        tokens = self.own_settings["max_new_tokens"]
-        return Price(tokens=tokens, seconds=tokens * self.seconds_per_token)
+        own = self.own_settings
+        shown = self.template.prefix(self.examples()[0][: own["shots"]])
+        return Price(
+            tokens=own["max_new_tokens"],
+            seconds=own["max_new_tokens"] * self.seconds_per_token,
+            prompt_tokens=(len(shown) + _QUESTION_CHARS) / _CHARS_PER_TOKEN,
+        )
 
     def describe(self) -> dict[str, Any]:
         """The model and the prompt; a missing model fails its shards, not the plan of the night."""
@@ -128,7 +137,13 @@ class PromptedStrategy(Strategy):
                     place = {"item_id": row["item_id"], "user_key": row["user_key"]}
                     rows.append(place | found)
         samples = self._samples(self.finish(rows, dropped))
-        return Chunk(samples, dict(sorted(dropped.items())), written.tokens)
+        return Chunk(
+            samples,
+            dict(sorted(dropped.items())),
+            written.tokens,
+            prompt_tokens=written.prompt_tokens,
+            cached=written.cached,
+        )
 
     def finish(self, rows: list[Row], dropped: Counter[str]) -> list[Row]:  # noqa: ARG002
         """The chunk's rows once more, all together: where answers are looked up, say."""
