@@ -84,7 +84,8 @@ def draw_rows(
     """A row for each number in (0, 1), rows as likely as their weights: [numbers]."""
     edges = np.cumsum(weights.astype(np.float64))
     found = np.searchsorted(edges, numbers * edges[-1], side="right")
-    return np.minimum(found, len(edges) - 1).astype(np.int64)
+    rows: npt.NDArray[np.int64] = np.minimum(found, len(edges) - 1).astype(np.int64)
+    return rows
 
 
 def wishes(sources: Sources, customers: int) -> pl.DataFrame:
