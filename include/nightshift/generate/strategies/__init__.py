@@ -17,7 +17,9 @@ _BY_A_MODEL = {  # name -> module:class; a language model writes them
 }
 _OURS = _BY_A_MODEL | {
     "negatives": "negatives:Negatives",
+    "random_pairs": "random_pairs:RandomPairs",
     "text_neighbours": "text_neighbours:TextNeighbours",
+    "upsample": "upsample:Upsample",
 }
 
 
