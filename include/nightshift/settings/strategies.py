@@ -139,7 +139,7 @@ class SequenceOpsSettings(Section):
         Field(("slide", "crop", "mask", "reorder", "insert", "substitute"), min_length=1)
     )
     per_user: int = Field(2, ge=1)
-    share: float = Field(0.3, gt=0, lt=1, description="of a history that an operation touches")
+    share: float = Field(0.3, gt=0, le=0.5, description="of a history that an operation touches")
     max_length: int = Field(30, ge=2)
     min_similarity: float = Field(0.5, ge=-1, le=1, description="of what is put in")
 

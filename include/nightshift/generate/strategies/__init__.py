@@ -18,6 +18,7 @@ _BY_A_MODEL = {  # name -> module:class; a language model writes them
 _OURS = _BY_A_MODEL | {
     "negatives": "negatives:Negatives",
     "random_pairs": "random_pairs:RandomPairs",
+    "sequence_ops": "sequence_ops:SequenceOps",
     "text_neighbours": "text_neighbours:TextNeighbours",
     "upsample": "upsample:Upsample",
 }
