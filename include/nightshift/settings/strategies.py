@@ -189,8 +189,13 @@ class SeqGeneratorSettings(Section):
 class CopulaSettings(Section):
     """A Gaussian copula over what describes customers in numbers, realised as short histories."""
 
-    customers: int = Field(2000, ge=1)
-    max_length: int = Field(10, ge=2)
+    customers: int = Field(2000, ge=1, description="customers to make up")
+    max_length: int = Field(10, ge=2, description="items of a history at most")
+    taste: int = Field(8, ge=1, description="principal coordinates of the text vectors kept")
+    min_group: int = Field(
+        100, ge=2, description="customers that give a segment or favourite category its own margins"
+    )
+    tries: int = Field(8, ge=1, description="histories drawn for a customer; the nearest is kept")
 
 
 class BayesNetSettings(Section):

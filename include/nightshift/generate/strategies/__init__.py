@@ -16,6 +16,7 @@ _BY_A_MODEL = {  # name -> module:class; a language model writes them
     "llm_queries": "llm_queries:LlmQueries",
 }
 _OURS = _BY_A_MODEL | {
+    "copula": "copula:Copula",
     "negatives": "negatives:Negatives",
     "random_pairs": "random_pairs:RandomPairs",
     "sequence_ops": "sequence_ops:SequenceOps",

@@ -88,14 +88,17 @@ def draw_rows(
     return rows
 
 
-def wishes(sources: Sources, customers: int) -> pl.DataFrame:
+def wishes(sources: Sources, customers: int, of: pl.DataFrame | None = None) -> pl.DataFrame:
     """One sample of each of so many made-up customers: WISHES.
 
     Those of tail categories are first: when the budget is short, it is spent where the shop knows
     least. `shortage` is the share of tail and cold items in the customer's favourite category.
+
+    Args:
+        of: what real customers are like, as in `draw_conditions`.
     """
     keys = [made_up_key(number) for number in range(customers)]
-    drawn = draw_conditions(sources, keys)
+    drawn = draw_conditions(sources, keys, of)
     tail = pl.col("events") <= sources.settings.generate.tail_events
     short = (
         sources.snapshot.items.group_by(pl.col("category").fill_null(UNKNOWN))
