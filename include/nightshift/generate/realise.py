@@ -64,7 +64,8 @@ class Realiser:
 
     def _block(self, wanted: Floats, seeds: Hashes, tries: int) -> tuple[Items, Floats]:
         means = (wanted[:, -self._n_means :] - self._mean) / self._spread
-        tilt = tilting.solve(self._solve_features, self._solve_weights, means)
+        counts = np.maximum(wanted[:, 0], 1.0)
+        tilt = tilting.solve(self._solve_features, self._solve_weights, means, counts)
         shares = tilting.tilted(self._features, self._weights, tilt)
         drawn = self._width + _SPARE
         numbers = uniform(streams(seeds, tries * drawn, _ITEMS))

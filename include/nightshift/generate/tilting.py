@@ -12,22 +12,25 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-_RIDGE = 0.02
-"""Asked means may lie where no items are; λ then stays finite and the mean comes near."""
+_PRECISION = 3.0
+"""Of the normal prior of λ: customers differ from the shop about so much. With it a mean of few
+items, mostly chance, tilts less, and one that lies where no items are leaves λ finite."""
 _STEPS = 12
 _LONGEST = 3.0
 """A Newton step moves λ no further than this."""
 _TINY = 1e-12
 
 
-def solve(features: Floats, weights: Floats, means: Floats) -> Floats:
-    """λ for each asked mean: [rows, features].
+def solve(features: Floats, weights: Floats, means: Floats, counts: Floats) -> Floats:
+    """The most probable λ of each row, whose items had this mean: [rows, features].
 
     Args:
         features: of the items, standardised under `weights`: [items, features].
         weights: of the items, adding up to 1: [items].
-        means: asked, in the same units: [rows, features].
+        means: of the items of a row, in the same units: [rows, features].
+        counts: of items behind each mean: [rows].
     """
+    ridge = (_PRECISION / counts)[:, None]
     n_features = features.shape[1]
     squares = (features[:, :, None] * features[:, None, :]).reshape(len(features), -1)
     tilt = np.zeros_like(means)
@@ -35,8 +38,8 @@ def solve(features: Floats, weights: Floats, means: Floats) -> Floats:
         share = tilted(features, weights, tilt)
         mean = share @ features
         second = (share @ squares).reshape(-1, n_features, n_features)
-        curvature = second - mean[:, :, None] * mean[:, None, :] + _RIDGE * np.eye(n_features)
-        step = np.linalg.solve(curvature, (means - mean - _RIDGE * tilt)[:, :, None])[:, :, 0]
+        curvature = second - mean[:, :, None] * mean[:, None, :] + ridge[:, :, None] * np.eye(n_features)
+        step = np.linalg.solve(curvature, (means - mean - ridge * tilt)[:, :, None])[:, :, 0]
         length = np.linalg.norm(step, axis=1, keepdims=True)
         tilt = tilt + step * np.minimum(1.0, _LONGEST / np.maximum(length, _TINY))
     return tilt
