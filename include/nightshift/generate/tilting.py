@@ -38,7 +38,9 @@ def solve(features: Floats, weights: Floats, means: Floats, counts: Floats) -> F
         share = tilted(features, weights, tilt)
         mean = share @ features
         second = (share @ squares).reshape(-1, n_features, n_features)
-        curvature = second - mean[:, :, None] * mean[:, None, :] + ridge[:, :, None] * np.eye(n_features)
+        curvature = (
+            second - mean[:, :, None] * mean[:, None, :] + ridge[:, :, None] * np.eye(n_features)
+        )
         step = np.linalg.solve(curvature, (means - mean - ridge * tilt)[:, :, None])[:, :, 0]
         length = np.linalg.norm(step, axis=1, keepdims=True)
         tilt = tilt + step * np.minimum(1.0, _LONGEST / np.maximum(length, _TINY))

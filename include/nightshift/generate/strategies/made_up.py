@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from nightshift.generate.hashing import Hashes, combine, splitmix, stable_hash, uniform
@@ -60,32 +59,21 @@ def draw_conditions(
     """CONDITIONS of each made-up customer, drawn from the shop's own mix of all three together.
 
     Args:
-        customers: what real customers are like; by default `conditions_of_users`.
+        customers: what real customers are like; by default `conditions_of_users`. Columns besides
+            CONDITIONS are drawn with them.
 
     Returns:
-        `user_key` (as given) and CONDITIONS: [keys]. Empty when the shop has no customer.
+        The columns of `customers`, `user_key` being the one given: [keys]. Empty when the shop has
+        no customer.
     """
     customers = conditions_of_users(sources) if customers is None else customers
-    mix = (
-        customers.group_by(CONDITIONS)
-        .len("customers")
-        .sort(CONDITIONS)  # an order of its own: no row order of the lake decides a draw
-    )
-    if mix.is_empty():
-        return mix.select(pl.lit(None, pl.String).alias("user_key"), *CONDITIONS)
+    if customers.is_empty():
+        return customers
+    # An order of its own: no row order of the lake decides a draw.
+    mix = customers.sort(*CONDITIONS, "user_key")
     seeds = customer_hashes(keys, sources.settings.generate.seed, _WHO)
-    chosen = draw_rows(mix["customers"].to_numpy(), uniform(seeds))
-    return mix[chosen].select(pl.Series("user_key", keys), *CONDITIONS)
-
-
-def draw_rows(
-    weights: npt.NDArray[np.number], numbers: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int64]:
-    """A row for each number in (0, 1), rows as likely as their weights: [numbers]."""
-    edges = np.cumsum(weights.astype(np.float64))
-    found = np.searchsorted(edges, numbers * edges[-1], side="right")
-    rows: npt.NDArray[np.int64] = np.minimum(found, len(edges) - 1).astype(np.int64)
-    return rows
+    chosen = (uniform(seeds) * mix.height).astype(np.int64)
+    return mix[chosen].with_columns(pl.Series("user_key", keys))
 
 
 def wishes(sources: Sources, customers: int, of: pl.DataFrame | None = None) -> pl.DataFrame:
