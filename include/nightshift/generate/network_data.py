@@ -111,11 +111,17 @@ class NetworkData:
 
     @cached_property
     def tiers(self) -> list[list[str]]:
-        """Columns that are given, of the visit, of the event; no parent lies in a later tier."""
+        """Columns that are given, of the visit, the category, the rest of the event.
+
+        No parent lies in a later tier. That category comes before what it is made of is said, not
+        found: a greedy search with few parents would else spend them on brand and price band.
+        """
         target_kinds = self._sources.snapshot.shop.target_kinds
         given = [*self.given, *([BEFORE] if CATEGORY in self.items else [])]
         event = [*self.items, *([KIND] if len(target_kinds) > 1 else [])]
-        return [given, [HOUR], sorted(event)]
+        category = [name for name in event if name == CATEGORY]
+        rest = sorted(name for name in event if name != CATEGORY)
+        return [given, [HOUR], *(tier for tier in (category, rest) if tier)]
 
     @cached_property
     def sizes(self) -> dict[str, int]:

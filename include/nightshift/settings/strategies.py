@@ -203,7 +203,7 @@ class BayesNetSettings(Section):
 
     customers: int = Field(2000, ge=1, description="customers to make up")
     max_length: int = Field(10, ge=2, description="items of a history at most")
-    max_states: int = Field(30, ge=2, description="values of a column that keep their name")
+    max_states: int = Field(60, ge=2, description="values of a column that keep their name")
     max_parents: int = Field(2, ge=1, description="columns that one depends on at most")
     score: Literal["aic", "bic"] = Field(
         "aic", description="what the structure is learnt by; bic keeps fewer dependencies"
