@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import numpy.typing as npt
@@ -104,15 +105,11 @@ def _climb(
         warnings.simplefilter("ignore")  # it announces what its next versions rename
         talkative.setLevel(logging.ERROR)
         try:
-            from pgmpy.causal_discovery import (  # type: ignore[import-untyped]
-                ExpertKnowledge,
-                HillClimbSearch,
-            )
-
-            search = HillClimbSearch(
+            pgmpy = import_module("pgmpy.causal_discovery")
+            search = pgmpy.HillClimbSearch(
                 scoring_method=score,
                 max_indegree=max_parents,
-                expert_knowledge=ExpertKnowledge(forbidden_edges=forbidden),
+                expert_knowledge=pgmpy.ExpertKnowledge(forbidden_edges=forbidden),
                 return_type="dag",
                 show_progress=False,
             )

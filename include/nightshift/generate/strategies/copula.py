@@ -44,7 +44,7 @@ _UNSEEN = 0.5
 """An item without events counts as this many: it is drawn now and then."""
 _MIN_ITEMS = 2
 _DISCRETE = ("events", "length", "repeat_share", "variety")
-_JITTER, _NUMBERS = 140, 141
+_NUMBERS = 141
 
 
 class Copula(Strategy):
@@ -112,11 +112,9 @@ class Copula(Strategy):
             ]
         )
         names = (*TIMING, *names_of(known, repeats=snapshot.shop.repeats))
-        seeds = made_up.customer_hashes(customers["user_key"].to_list(), self.seed, _JITTER)
         copula = GaussianCopula.fit(
             values,
             self._with_group(customers)["group"].to_numpy(),
-            uniform(streams(seeds, len(names))),
             np.array([name in _DISCRETE for name in names]),
         )
         parts = {name: getattr(copula, name) for name in GaussianCopula.PARTS}

@@ -93,17 +93,16 @@ class SequenceOps(Strategy):
         frames, unchanged = [], 0
         for number, operation in enumerate(own.operations):
             row = np.flatnonzero(rank[:, number] < targets["budget"].to_numpy())
+            if not len(row):
+                continue
             original, made = self._apply(operation, users[row], seeds[row, number])
             new = sequences.keys_of(original) != sequences.keys_of(made.items)
             unchanged += int((~new).sum())
             keys = targets["user_key"].gather(row)
             frames.append(self._frame(operation, keys, made).filter(pl.Series(new)))
-        made_of_all = pl.concat(frames)
-        samples = as_samples(made_of_all) if made_of_all.height else empty_samples()
-        reasons = [
-            ("unchanged", unchanged),
-            ("same_by_two_operations", made_of_all.height - samples.num_rows),
-        ]
+        rows = sum(frame.height for frame in frames)
+        samples = as_samples(pl.concat(frames)) if rows else empty_samples()
+        reasons = [("unchanged", unchanged), ("same_by_two_operations", rows - samples.num_rows)]
         return Chunk(samples, count_dropped(reasons))
 
     def _seeds(self, keys: pl.Series, names: tuple[str, ...]) -> Hashes:
