@@ -20,7 +20,12 @@ from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot
 from nightshift.stages import STAGES
 
-STRATEGY = {"interaction": "text_neighbours", "negative": "negatives", "query": "llm_queries"}
+STRATEGY = {
+    "interaction": "text_neighbours",
+    "negative": "negatives",
+    "query": "llm_queries",
+    "sequence": "upsample",
+}
 
 
 @dataclass
@@ -89,7 +94,7 @@ def run_inspect(shop: Shop, settings: Settings, gathered: Manifest) -> Manifest:
 
 def good_samples(shop: Shop, kind: str, count: int = 60, seed: int = 0) -> pl.DataFrame:
     """Samples that every rule accepts, as contracts.SAMPLES."""
-    build = good_queries if kind == "query" else good_behaviour
+    build = {"query": good_queries, "sequence": good_sequences}.get(kind, good_behaviour)
     return as_samples(build(shop.read(), kind, count, np.random.default_rng(seed)), kind)
 
 
@@ -131,6 +136,28 @@ def good_queries(
             "label": 1.0,
         }
         for number, (item, title, category) in enumerate(rows[n % len(rows)] for n in range(count))
+    ]
+
+
+def good_sequences(
+    snapshot: Snapshot, kind: str, count: int, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Real stretches of histories, six items each, no two from the same place."""
+    items, histories = snapshot.items["item_id"], snapshot.histories
+    users = np.repeat(np.arange(len(histories)), histories.lengths)
+    inside = np.flatnonzero(np.arange(len(users)) - histories.indptr[users] >= 5)
+    stretches = [
+        (users[end], items.gather(histories.items[end - 5 : end + 1]).to_list())
+        for end in rng.permutation(inside)[:count]
+    ]
+    return [
+        {
+            "item_id": stretch[-1],
+            "user_key": snapshot.users["user_key"][int(user)],
+            "context_items": stretch[:-1],
+            "label": 1.0,
+        }
+        for user, stretch in stretches
     ]
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from nightshift import contracts
 from nightshift.inspection.expectations import check
+from nightshift.inspection.facts import Facts
 from nightshift.inspection.gates import Gate, gates
 from nightshift.inspection.rules import Suite
 from nightshift.settings import InspectionSettings
@@ -60,7 +61,13 @@ class Batch:
 
 
 def inspect_batch(
-    features: pl.DataFrame, suite: Suite, settings: InspectionSettings, *, strategy: str, kind: str
+    features: pl.DataFrame,
+    suite: Suite,
+    facts: Facts,
+    settings: InspectionSettings,
+    *,
+    strategy: str,
+    kind: str,
 ) -> Batch:
     """Check rows and gates of one batch.
 
@@ -69,7 +76,14 @@ def inspect_batch(
     """
     name = f"{strategy}/{kind}"
     checked = check(features, suite.rules(settings), suite=suite.kind or "common", batch=name)
-    opened = gates(features, checked.rejected(), settings, has_text=suite.has_text)
+    own = suite.gates
+    opened = gates(
+        features,
+        checked.rejected(),
+        settings,
+        has_text=suite.has_text,
+        more=None if own is None else lambda left: own(left, facts, settings),
+    )
     masks = {reason: mask for reason, mask in checked.failed.items() if mask.any()}
     reasons = dict(masks)
     for gate in opened:

@@ -32,6 +32,8 @@ class Facts:
     pairs: npt.NDArray[np.int64]  # sorted distinct user * items + item of every history
     vectors: npt.NDArray[np.float32]  # [items, width] unit length
     embed: Embed
+    repeats: bool  # do customers of this shop take an item more than once
+    item_events: npt.NDArray[np.int64]  # [items] how often each is in the histories
 
     def had(self, users: pl.Series, items: pl.Series) -> pl.Series:
         """[rows] was the item among the user's events before the night; False where unknown."""
@@ -75,4 +77,6 @@ def facts_of(
         pairs=np.unique(owners * shop.items.height + histories.items),
         vectors=read_vectors(lake, vectors),
         embed=embed,
+        repeats=shop.shop.repeats,
+        item_events=np.bincount(histories.items, minlength=shop.items.height),
     )

@@ -7,6 +7,7 @@ nothing but that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from nightshift.settings import InspectionSettings
 
 MIN_ROWS = 50
 """Shares of one item or of distinct texts mean nothing in a smaller batch."""
+_ALMOST_ALL = 1 - 1e-12
+"""An item that has every event; its logarithm stays finite."""
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,14 @@ def gates(
     settings: InspectionSettings,
     *,
     has_text: bool,
+    more: Callable[[pl.DataFrame], list[Gate]] | None = None,
 ) -> list[Gate]:
     """The gates of one batch.
 
     Args:
         batch: `item_id`, and `folded` (the normalised text) if `has_text`; one row or more.
         rejected: [rows] the rows that failed a rule; the other gates look at what is left.
+        more: gates of this kind alone, over the rows that are left.
     """
     share = float(rejected.mean())
     found = [_at_most("rejected_share", share, settings.max_rejected)]
@@ -55,7 +61,34 @@ def gates(
         if has_text:
             distinct = left["folded"].n_unique() / left.height
             found.append(_at_least("distinct_texts", distinct, settings.min_distinct_texts))
+        if more is not None:
+            found.extend(more(left))
     return found
+
+
+def item_gates(
+    entries: npt.NDArray[np.int64], events: npt.NDArray[np.int64], settings: InspectionSettings
+) -> list[Gate]:
+    """Has a generator of behaviour collapsed onto few items, or onto those that nobody takes.
+
+    `distinct_items`: distinct items of the batch, over the number expected in as many events of
+    real customers (rarefaction: Hurlbert, 1971). `coverage`: what share of real events is of those
+    items, over the share expected likewise. Real customers repeat themselves and cluster, so an
+    honest batch lies somewhat below 1, and one with more new items above.
+
+    Args:
+        entries: item codes of all sequences, one after the other.
+        events: [items] how often real customers had each.
+    """
+    share = events / max(int(events.sum()), 1)
+    seen = -np.expm1(len(entries) * np.log1p(-np.minimum(share, _ALMOST_ALL)))
+    items = np.unique(entries)
+    distinct = len(items) / max(float(seen.sum()), 1.0)
+    covered = float(share[items].sum()) / max(float((share * seen).sum()), _TINY)
+    return [
+        _at_least("distinct_items", distinct, settings.min_distinct_items),
+        _at_least("coverage", covered, settings.min_coverage),
+    ]
 
 
 def _at_most(name: str, value: float, limit: float) -> Gate:

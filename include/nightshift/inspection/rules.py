@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from nightshift.inspection.facts import Facts
+from nightshift.inspection.gates import Gate
 from nightshift.settings import InspectionSettings
 
 
@@ -72,3 +73,5 @@ class Suite:
     """Samples with codes -> the same rows with the feature columns added."""
     rules: Callable[[InspectionSettings], Rules]
     has_text: bool = False
+    gates: Callable[[pl.DataFrame, Facts, InspectionSettings], list[Gate]] | None = None
+    """Gates of this kind besides those of every kind, over the rows that passed every rule."""

@@ -76,6 +76,7 @@ def _inspect_kind(
         inspect_batch(
             features.filter(pl.col("strategy").eq_missing(strategy)),
             suite,
+            facts,
             settings,
             strategy=strategy or _NAMELESS,
             kind=kind or _NAMELESS,

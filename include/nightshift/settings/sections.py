@@ -83,6 +83,12 @@ class InspectionSettings(Section):
     min_distinct_texts: float = Field(
         0.3, ge=0, le=1, description="distinct texts over texts of a batch; fewer stop it"
     )
+    min_distinct_items: float = Field(
+        0.3, ge=0, le=1, description="distinct items of sequences over those of real ones"
+    )
+    min_coverage: float = Field(
+        0.2, ge=0, le=1, description="events of items in sequences over those of real ones"
+    )
     on_stop: Literal["drop", "fail"] = Field(
         "drop", description="a stopped batch: go on without its samples, or end the stage"
     )

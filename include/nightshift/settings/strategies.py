@@ -139,7 +139,7 @@ class SequenceOpsSettings(Section):
         Field(("slide", "crop", "mask", "reorder", "insert", "substitute"), min_length=1)
     )
     per_user: int = Field(2, ge=1)
-    share: float = Field(0.3, gt=0, lt=1, description="of a history that an operation touches")
+    share: float = Field(0.3, gt=0, le=0.5, description="of a history that an operation touches")
     max_length: int = Field(30, ge=2)
     min_similarity: float = Field(0.5, ge=-1, le=1, description="of what is put in")
 
@@ -189,17 +189,25 @@ class SeqGeneratorSettings(Section):
 class CopulaSettings(Section):
     """A Gaussian copula over what describes customers in numbers, realised as short histories."""
 
-    customers: int = Field(2000, ge=1)
-    max_length: int = Field(10, ge=2)
+    customers: int = Field(2000, ge=1, description="customers to make up")
+    max_length: int = Field(10, ge=2, description="items of a history at most")
+    taste: int = Field(8, ge=1, description="principal coordinates of the text vectors kept")
+    min_group: int = Field(
+        100, ge=2, description="customers that give a segment or favourite category its own margins"
+    )
+    tries: int = Field(8, ge=1, description="histories drawn for a customer; the nearest is kept")
 
 
 class BayesNetSettings(Section):
     """A Bayesian network: segment, category, brand, price band, hour, kind → events."""
 
-    customers: int = Field(2000, ge=1)
-    max_length: int = Field(10, ge=2)
-    max_states: int = Field(30, ge=2, description="values of a column that keep their name")
-    max_parents: int = Field(2, ge=1)
+    customers: int = Field(2000, ge=1, description="customers to make up")
+    max_length: int = Field(10, ge=2, description="items of a history at most")
+    max_states: int = Field(60, ge=2, description="values of a column that keep their name")
+    max_parents: int = Field(2, ge=1, description="columns that one depends on at most")
+    score: Literal["aic", "bic"] = Field(
+        "aic", description="what the structure is learnt by; bic keeps fewer dependencies"
+    )
 
 
 class UpsampleSettings(Section):

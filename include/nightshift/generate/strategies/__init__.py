@@ -19,8 +19,13 @@ _BY_A_MODEL = {  # name -> module:class; a language model writes them
     "llm_queries": "llm_queries:LlmQueries",
 }
 _OURS = _BY_A_MODEL | {
+    "bayes_net": "bayes_net:BayesNet",
+    "copula": "copula:Copula",
     "negatives": "negatives:Negatives",
+    "random_pairs": "random_pairs:RandomPairs",
+    "sequence_ops": "sequence_ops:SequenceOps",
     "text_neighbours": "text_neighbours:TextNeighbours",
+    "upsample": "upsample:Upsample",
 }
 
 

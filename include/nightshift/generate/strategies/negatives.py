@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from nightshift.generate.hashing import combine, gumbel, splitmix
-from nightshift.generate.neighbours import DECIMALS, TextIndex
+from nightshift.generate.neighbours import DECIMALS, TextIndex, most_popular_of_texts
 from nightshift.generate.ragged import expand, first_of_groups, rank_in_groups
 from nightshift.generate.samples import as_samples, contexts
 from nightshift.generate.shortage import shortage
@@ -60,13 +60,8 @@ class Negatives(Strategy):
     def fit(self) -> None:
         vectors, row_of_item = self.sources.texts
         events = self.sources.snapshot.item_events
-        # A text is answered by its most popular item: equal texts are variants of one product.
-        order = np.lexsort((np.arange(len(events)), -events, row_of_item))
-        best = order[first_of_groups(row_of_item[order])]
-        self._item_of_text = np.full(len(vectors), -1, dtype=np.int64)
-        self._item_of_text[row_of_item[best]] = best
-        self._popularity = np.zeros(len(vectors))
-        self._popularity[row_of_item[best]] = events[best]
+        self._item_of_text = most_popular_of_texts(row_of_item, events, n_texts=len(vectors))
+        self._popularity = events[self._item_of_text].astype(np.float64)
         self._row_of_item = row_of_item
         # Nobody is told that an item without events is unwanted.
         self._index = TextIndex(vectors, self._popularity > 0)

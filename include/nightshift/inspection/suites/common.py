@@ -14,6 +14,7 @@ INSPECTED = (  # kinds with a suite, in a module of their name
     "interaction",
     "negative",
     "query",
+    "sequence",
 )
 MAX_WEIGHT = 1.0
 """A sample never weighs more than a real row."""

@@ -1,0 +1,136 @@
+"""Discrete Bayesian networks: structure by pgmpy's hill climbing, tables and sampling in numpy.
+
+Sampling forwards through pgmpy would go row by row through factors; with tables as arrays a step
+is one look-up for all rows at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+import numpy as np
+import numpy.typing as npt
+
+Codes = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Data = Mapping[str, Codes]
+Parents = dict[str, tuple[str, ...]]
+
+_PRIOR = 5.0
+"""Rows that the prior of a table's row counts for; it is the column's own distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """P(column | parents): `shares` [states of parents …, states]."""
+
+    parents: tuple[str, ...]
+    shares: Floats
+
+    def draw(self, given: Data, numbers: Floats) -> tuple[Codes, Floats]:
+        """A state for each row, and the logarithm of its probability.
+
+        Args:
+            given: states of the parents: [rows] each.
+            numbers: uniform in (0, 1): [rows].
+        """
+        rows = self.shares[tuple(given[name] for name in self.parents)]
+        if not self.parents:
+            rows = np.broadcast_to(rows, (len(numbers), len(rows)))
+        edges = np.cumsum(rows, axis=1)
+        state = (edges < numbers[:, None] * edges[:, -1:]).sum(axis=1).astype(np.int64)
+        return state, np.log(rows[np.arange(len(rows)), state])
+
+
+def learn_table(
+    data: Data, sizes: Mapping[str, int], column: str, parents: Sequence[str]
+) -> Floats:
+    """P(column | parents) under a Dirichlet prior around P(column): [states of parents …, states].
+
+    Args:
+        data: states of every column: [rows] each.
+        sizes: number of states of every column.
+    """
+    shape = tuple(sizes[name] for name in (*parents, column))
+    flat = np.ravel_multi_index(tuple(data[name] for name in (*parents, column)), shape)
+    counts = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)
+    own = counts.reshape(-1, sizes[column]).sum(axis=0) + 1 / sizes[column]
+    posterior = counts + _PRIOR * own / own.sum()
+    shares: Floats = posterior / posterior.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def learn_structure(
+    data: Data, tiers: Sequence[Sequence[str]], *, score: str, max_parents: int
+) -> Parents:
+    """The parents of every column outside the first tier, by hill climbing on a score.
+
+    Koller & Friedman, 2009, 18.4.
+
+    Args:
+        data: states of every column: [rows] each.
+        tiers: a column's parents lie in its own tier or an earlier one; the columns of the first
+            tier are given and have none.
+        score: `aic-d` or `bic-d`, as pgmpy names them.
+    """
+    tier_of = {column: number for number, tier in enumerate(tiers) for column in tier}
+    forbidden = [
+        (parent, child)
+        for parent in tier_of
+        for child in tier_of
+        if parent != child and (tier_of[child] == 0 or tier_of[parent] > tier_of[child])
+    ]
+    edges = _climb(data, forbidden, score, max_parents)
+    return {
+        child: tuple(sorted(parent for parent, found in edges if found == child))
+        for child, tier in tier_of.items()
+        if tier > 0
+    }
+
+
+def _climb(
+    data: Data, forbidden: list[tuple[str, str]], score: str, max_parents: int
+) -> list[tuple[str, str]]:
+    """The edges (parent, child) that pgmpy finds."""
+    import pandas as pd
+
+    frame = pd.DataFrame({name: pd.Categorical(codes) for name, codes in data.items()})
+    talkative = logging.getLogger("pgmpy")
+    level = talkative.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it announces what its next versions rename
+        talkative.setLevel(logging.ERROR)
+        try:
+            pgmpy = import_module("pgmpy.causal_discovery")
+            search = pgmpy.HillClimbSearch(
+                scoring_method=score,
+                max_indegree=max_parents,
+                expert_knowledge=pgmpy.ExpertKnowledge(forbidden_edges=forbidden),
+                return_type="dag",
+                show_progress=False,
+            )
+            search.fit(frame)
+        finally:
+            talkative.setLevel(level)
+    return sorted(search.causal_graph_.edges())
+
+
+def in_order(parents: Parents) -> list[str]:
+    """The columns, each after its parents; parents that are no key are given beforehand.
+
+    Raises:
+        ValueError: a column is its own ancestor.
+    """
+    done: list[str] = []
+    left = sorted(parents)
+    while left:
+        ready = [column for column in left if not set(parents[column]) & set(left)]
+        if not ready:
+            raise ValueError(f"These columns are each other's ancestors: {', '.join(left)}.")
+        done += ready
+        left = [column for column in left if column not in ready]
+    return done

@@ -1,0 +1,237 @@
+"""Customers' events drawn from a Bayesian network over what describes customers and items.
+
+Segment, favourite category and usual price band of a customer, the hour of a visit, the category
+of the event before: given these, a network (Pearl, 1988; structure by pgmpy) draws category, brand,
+price band and kind of the next event, and popularity draws the item among those of that
+description. Event by event this makes a short history. What the shop does not have is left out of
+the network; where it has no categories, clusters of texts stand for them.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from nightshift.generate import sequences
+from nightshift.generate.bayes import Parents, Table, in_order, learn_structure, learn_table
+from nightshift.generate.copies import RealStretches
+from nightshift.generate.customer_numbers import returning
+from nightshift.generate.discrete import Cells
+from nightshift.generate.fits import Tensors
+from nightshift.generate.hashing import Hashes, streams, uniform
+from nightshift.generate.neighbours import DECIMALS
+from nightshift.generate.network_data import BEFORE, CATEGORY, HOUR, NetworkData
+from nightshift.generate.samples import as_samples, empty_samples
+from nightshift.generate.sequences import NOTHING, Items
+from nightshift.generate.strategies import made_up
+from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dropped
+from nightshift.generate.topics import topics
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+_SECONDS_PER_SAMPLE = 2e-3
+"""Measured on one core, learning included."""
+_MIN_CUSTOMERS = 30
+_MIN_ITEMS = 2
+_MOST_EVENTS = 1_000_000
+"""Events that are learnt from; of more customers than have so many, a part is taken."""
+_ENOUGH_EVENTS = 5_000
+"""With fewer, a search for a structure finds chance: the structure is then the obvious one."""
+_OBVIOUS = {CATEGORY: "favourite", "brand": CATEGORY, "price_band": CATEGORY}
+_UNSEEN = 0.5
+"""An item without events counts as this many: it is drawn now and then."""
+_TRIES = 4
+"""Items drawn for an event where nobody takes an item twice; then the event is left out."""
+_SALT = 151
+
+
+class BayesNet(Strategy):
+    name = "bayes_net"
+    version = "1"
+    produces = "sequence"
+
+    def price(self) -> Price:
+        return Price(seconds=_SECONDS_PER_SAMPLE)
+
+    def missing(self) -> str | None:
+        found = int((self.sources.snapshot.users["events"] >= _MIN_ITEMS).sum())
+        if found < _MIN_CUSTOMERS:
+            return f"the shop has {found} customers with a history, it takes {_MIN_CUSTOMERS}"
+        return None
+
+    def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
+        wanted = self.sources.settings.generate.bayes_net.customers
+        return made_up.wishes(self.sources, wanted, self._customers)
+
+    @cached_property
+    def _customers(self) -> pl.DataFrame:
+        """Those with a history: what made-up customers are drawn from."""
+        return self._known.customers.filter(pl.col("length") >= _MIN_ITEMS)
+
+    @cached_property
+    def _known(self) -> NetworkData:
+        own = self.sources.settings.generate.bayes_net
+        named = self.sources.snapshot.items["category"].null_count()
+        found = None
+        if named == self.sources.snapshot.items.height:
+            key = [self.sources.digest, "topics"]
+            found = self.fitted(self._topics, reads=key)["topic_of_item"]
+        return NetworkData(self.sources, found, max_states=own.max_states)
+
+    def _topics(self) -> Tensors:
+        vectors, row_of_item = self.sources.texts
+        states = self.sources.settings.generate.bayes_net.max_states
+        return {"topic_of_item": topics(vectors, states, self.seed)[row_of_item]}
+
+    def fit(self) -> None:
+        learnt = self.fitted(self._learn)
+        parents = self._unpacked(learnt["parents"])
+        self._order = in_order(parents)
+        self._tables = {name: Table(parents[name], learnt[f"table_{name}"]) for name in parents}
+        self._new_visit, self._returns = float(learnt["new_visit"][0]), learnt["returns"]
+        weights = self.sources.snapshot.item_events.astype(np.float64) + _UNSEEN
+        self._cells = Cells(list(self._known.items.values()), weights)
+        self._real = RealStretches(self.sources.snapshot.histories)
+
+    def _learn(self) -> Tensors:
+        """Parents and tables of every drawn column, and how visits and repeats go."""
+        own, known = self.sources.settings.generate.bayes_net, self._known
+        rows = known.rows(_MOST_EVENTS)
+        if len(rows.continues) >= _ENOUGH_EVENTS:
+            parents = learn_structure(
+                rows.data, known.tiers, score=f"{own.score}-d", max_parents=own.max_parents
+            )
+        else:
+            drawn = [name for tier in known.tiers[1:] for name in tier]
+            parents = {
+                name: (_OBVIOUS[name],) if _OBVIOUS.get(name) in known.sizes else ()
+                for name in drawn
+            }
+        tables = {
+            f"table_{name}": learn_table(rows.data, known.sizes, name, above)
+            for name, above in parents.items()
+        }
+        new_visit = rows.new_visit.sum() / max(int(rows.continues.sum()), 1)
+        return tables | {
+            "parents": self._packed(parents),
+            "new_visit": np.array([new_visit]),
+            "returns": self._share_that_returns(own.max_length),
+        }
+
+    def _packed(self, parents: Parents) -> npt.NDArray[np.int8]:
+        """[columns, columns]: is the one of the column a parent of the one of the row."""
+        names = list(self._known.sizes)
+        return np.array(
+            [[above in parents.get(name, ()) for above in names] for name in names], dtype=np.int8
+        )
+
+    def _unpacked(self, packed: npt.NDArray[np.int8]) -> Parents:
+        names = list(self._known.sizes)
+        drawn = {name for tier in self._known.tiers[1:] for name in tier}
+        return {
+            name: tuple(sorted(names[above] for above in np.flatnonzero(row)))
+            for name, row in zip(names, packed, strict=True)
+            if name in drawn
+        }
+
+    def _share_that_returns(self, width: int) -> Floats:
+        """[width] of the events at each place of a short history, those whose item was there."""
+        histories = self.sources.snapshot.histories
+        ends = histories.indptr[1:]
+        items = sequences.cut(histories, np.maximum(histories.indptr[:-1], ends - width), ends)
+        found = np.zeros(width)
+        if self.sources.snapshot.shop.repeats:
+            there = np.maximum((items >= 0).sum(axis=0), 1)
+            found[: items.shape[1]] = returning(items).sum(axis=0) / there
+        return found
+
+    def generate(self, targets: pl.DataFrame) -> Chunk:
+        keys = targets["user_key"].to_list()
+        customers = made_up.draw_conditions(self.sources, keys, self._customers)
+        seeds = made_up.customer_hashes(keys, self.seed, _SALT)
+        items, likely = self._histories(customers, seeds)
+        long = sequences.lengths_of(items) >= _MIN_ITEMS
+        copies = self._real.holds(items)
+        kept = pl.Series(long & ~copies)
+        frame = self._frame(items, likely, customers, kept)
+        samples = as_samples(frame) if frame.height else empty_samples()
+        reasons = [
+            ("too_short", int((~long).sum())),
+            ("copies_a_customer", int((long & copies).sum())),
+            ("duplicates", frame.height - samples.num_rows),
+        ]
+        return Chunk(samples, count_dropped(reasons))
+
+    def _histories(self, customers: pl.DataFrame, seeds: Hashes) -> tuple[Items, Floats]:
+        """Event by event; items [customers, max_length], mean log-probability of what was drawn."""
+        width = self.sources.settings.generate.bayes_net.max_length
+        known, rows = self._known, len(seeds)
+        states: dict[str, Codes] = {
+            name: customers[f"{name}_state"].to_numpy() for name in known.given
+        }
+        if CATEGORY in known.items:
+            states[BEFORE] = np.full(rows, known.start)
+        states[HOUR] = np.zeros(rows, dtype=np.int64)
+        lengths = np.minimum(customers["length"].to_numpy(), width)
+        items = np.full((rows, width), NOTHING, dtype=np.int32)
+        likely = np.zeros(rows)
+        for place in range(width):
+            noise = uniform(streams(seeds, len(self._order) + 3 + _TRIES, _SALT + 1 + place))
+            moved = (noise[:, -1] < self._new_visit) | (place == 0)
+            for number, column in enumerate(self._order):
+                drawn, log_share = self._tables[column].draw(states, noise[:, number])
+                counts = place < lengths
+                if column == HOUR:  # one for a visit
+                    drawn, counts = np.where(moved, drawn, states[HOUR]), counts & moved
+                states[column] = drawn
+                likely += np.where(counts, log_share, 0.0)
+            item = self._item(states, items[:, :place], noise[:, len(self._order) : -1])
+            items[:, place] = np.where(place < lengths, item, NOTHING)
+            if CATEGORY in known.items:
+                category = known.items[CATEGORY].codes[item]
+                states[BEFORE] = np.where(item >= 0, category, states[BEFORE])
+        return sequences.keep(items, items >= 0), likely / np.maximum(lengths, 1)
+
+    def _item(self, states: dict[str, Codes], earlier: Items, noise: Floats) -> Codes:
+        """One of the earlier items, or one of the drawn description; -1 where all tries were there.
+
+        Args:
+            noise: uniform, [customers, 2 + tries].
+        """
+        place = earlier.shape[1]
+        wanted = [states[name] for name in self._known.items]
+        item = self._cells.draw(wanted, noise[:, 2])
+        if not self.sources.snapshot.shop.repeats:
+            for attempt in range(1, _TRIES):
+                there = (earlier == item[:, None]).any(axis=1)
+                item = np.where(there, self._cells.draw(wanted, noise[:, 2 + attempt]), item)
+            return np.where((earlier == item[:, None]).any(axis=1), NOTHING, item)
+        if place == 0:
+            return item
+        which = np.minimum((noise[:, 1] * place).astype(np.int64), place - 1)
+        again = earlier[np.arange(len(item)), which]
+        return np.where((noise[:, 0] < self._returns[place]) & (again >= 0), again, item)
+
+    def _frame(
+        self, items: Items, likely: Floats, customers: pl.DataFrame, kept: pl.Series
+    ) -> pl.DataFrame:
+        scores = pl.DataFrame({"log_probability": np.round(likely, DECIMALS)})
+        lineage = customers.select(
+            pl.lit(self.version).alias("version"),
+            pl.lit(self.seed).alias("seed"),
+            pl.col("user_key").alias("customer"),
+            *made_up.CONDITIONS,
+        )
+        columns = sequences.columns(items[kept.to_numpy()], self.sources.snapshot.items["item_id"])
+        return columns.with_columns(
+            kind=pl.lit(self.produces),
+            strategy=pl.lit(self.name),
+            label=pl.lit(1.0),
+            weight=pl.lit(1.0),
+            scores=scores.filter(kept).to_struct().struct.json_encode(),
+            lineage=lineage.filter(kept).to_struct().struct.json_encode(),
+        )
