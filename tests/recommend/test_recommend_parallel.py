@@ -23,7 +23,8 @@ from nightshift.compute import processes
 from nightshift.errors import SettingsError, StageFailed
 from nightshift.recommend.parallel import train_model
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.train import IdDeltas, Plan
+from nightshift.recommend.steps import Plan
+from nightshift.recommend.train import IdDeltas
 from nightshift.recommend.world import World
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot, read_vectors

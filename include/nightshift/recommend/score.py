@@ -44,6 +44,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         vectors=read_vectors(ctx.lake, ctx.inputs["vectors"]),
         beta=recipe["beta"][arm],
         gamma=recipe["gamma"],
+        user_keys=snapshot.users["user_key"].to_list(),
         prefix=f"{line}/",
     )
     frame = recommend(ctx, snapshot, champion)

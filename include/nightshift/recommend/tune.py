@@ -28,7 +28,8 @@ from nightshift.recommend.parallel import train_model
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.recipe import Recipe, Trial, best_beta, choose
 from nightshift.recommend.sample_deltas import fit_sample_deltas
-from nightshift.recommend.train import IdDeltas, Plan
+from nightshift.recommend.steps import Plan
+from nightshift.recommend.train import IdDeltas
 from nightshift.recommend.validation import Validation
 from nightshift.recommend.windows import Windows
 from nightshift.settings import Settings
