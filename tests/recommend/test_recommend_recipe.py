@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nightshift.recommend.candidates import candidates
 from nightshift.recommend.recipe import Trial, best_beta, choose
-from nightshift.recommend.tune import candidates
 from nightshift.settings import Settings, TuneSettings
 
 USERS = 400
@@ -144,7 +144,7 @@ def test_candidates_start_with_the_control_and_try_one_strategy_at_a_time():
         settings("text_neighbours", "negatives", "llm_queries", weights=(0.1, 0.5), scopes=("all",))
     )
     off = {"text_neighbours": {"weight": 0.0}, "negatives": {"weight": 0.0}}
-    assert tried == [
+    assert [one.strategies for one in tried] == [
         off,
         off | {"text_neighbours": {"weight": 0.1, "scope": "all"}},
         off | {"text_neighbours": {"weight": 0.5, "scope": "all"}},
@@ -153,8 +153,8 @@ def test_candidates_start_with_the_control_and_try_one_strategy_at_a_time():
 
 
 def test_without_tunable_strategies_there_is_only_the_control():
-    assert candidates(settings("llm_queries")) == [{}]
-    assert candidates(settings("negatives")) == [
+    assert [one.strategies for one in candidates(settings("llm_queries"))] == [{}]
+    assert [one.strategies for one in candidates(settings("negatives"))] == [
         {"negatives": {"weight": 0.0}},
         {"negatives": {"weight": 1.0}},
     ]

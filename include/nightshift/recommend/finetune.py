@@ -20,7 +20,7 @@ from nightshift.recommend.arms import known_items, sample_rows, training_set
 from nightshift.recommend.parallel import train_model
 from nightshift.recommend.queries import fit_queries, query_pairs
 from nightshift.recommend.sample_deltas import fit_sample_deltas
-from nightshift.recommend.sample_texts import ItemTexts, Profiles
+from nightshift.recommend.sample_texts import ItemTexts, Profiles, embedding
 from nightshift.recommend.steps import Plan, TrainingSet
 from nightshift.recommend.train import IdDeltas
 from nightshift.recommend.windows import Windows
@@ -74,8 +74,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
             sequences=settings.sequence_batch,
         ),
     )
-    stored.texts = ItemTexts.of(snapshot, vectors, samples, ctx.lake, ctx.settings)
-    profiles = Profiles.of(samples, ctx.lake, ctx.settings)
+    embed = embedding(ctx.lake, ctx.settings)
+    stored.texts = ItemTexts.of(snapshot, vectors, samples, embed)
+    profiles = Profiles.of(samples, embed)
     losses["samples"] = fit_sample_deltas(
         stored,
         features,

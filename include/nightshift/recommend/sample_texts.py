@@ -11,7 +11,7 @@ not retracted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,9 +28,34 @@ from nightshift.snapshot import Snapshot
 from nightshift.text.embeddings import embed
 from nightshift.writer import DatasetWriter
 
-ITEM_KINDS = ("review", "description")
+ITEM_KINDS, PROFILE = ("review", "description"), "profile"
 PROFILES = "profiles.safetensors"
 Ints = npt.NDArray[np.int64]
+Embed = Callable[[list[str]], Floats]
+"""Unit sentence embeddings of texts: [texts, width]."""
+
+
+def embedding(lake: Lake, settings: Settings) -> Embed:
+    """The shop's sentence encoder; what the lake has embedded before is not embedded again."""
+
+    def of(texts: list[str]) -> Floats:
+        vectors, rows, _ = embed(lake, settings, texts)
+        return vectors.astype(np.float32)[rows]
+
+    return of
+
+
+def once(lake: Lake, settings: Settings, samples: pl.DataFrame) -> Embed:
+    """`embedding` of what these samples say, looked up once for all that ask."""
+    said = samples.filter(pl.col("kind").is_in([*ITEM_KINDS, PROFILE]))["text"].drop_nulls()
+    texts = said.unique().sort().to_list()
+    row_of = {text: row for row, text in enumerate(texts)}
+    vectors = embedding(lake, settings)(texts)
+
+    def of(asked: list[str]) -> Floats:
+        return vectors[[row_of[text] for text in asked]]
+
+    return of
 
 
 def mixed(own: Floats, said: Floats, share: Floats) -> Floats:
@@ -59,8 +84,7 @@ class ItemTexts:
         snapshot: Snapshot,
         vectors: Floats,
         samples: pl.DataFrame,
-        lake: Lake,
-        settings: Settings,
+        embed: Embed,
     ) -> Self | None:
         """Of an arm's reviews and descriptions; None without any.
 
@@ -70,7 +94,7 @@ class ItemTexts:
         rows = samples.filter(pl.col("kind").is_in(ITEM_KINDS)).join(
             snapshot.item_codes, on="item_id", how="inner", maintain_order="left"
         )
-        said = _said(rows, "item", lake, settings)
+        said = _said(rows, "item", embed)
         if said is None:
             return None
         codes = said.owners["item"].to_numpy().astype(np.int64)
@@ -89,10 +113,10 @@ class Profiles:
     shares: Floats  # [n] their part of the text profile
 
     @classmethod
-    def of(cls, samples: pl.DataFrame, lake: Lake, settings: Settings) -> Self | None:
+    def of(cls, samples: pl.DataFrame, embed: Embed) -> Self | None:
         """Of an arm's profiles; None without any."""
-        rows = samples.filter((pl.col("kind") == "profile") & pl.col("user_key").is_not_null())
-        said = _said(rows, "user_key", lake, settings)
+        rows = samples.filter((pl.col("kind") == PROFILE) & pl.col("user_key").is_not_null())
+        said = _said(rows, "user_key", embed)
         if said is None:
             return None
         return cls(said.owners["user_key"].to_list(), said.means, said.shares)
@@ -132,20 +156,20 @@ class _Said:
     shares: Floats  # [n]
 
 
-def _said(rows: pl.DataFrame, owner: str, lake: Lake, settings: Settings) -> _Said | None:
+def _said(rows: pl.DataFrame, owner: str, embed: Embed) -> _Said | None:
     """The texts of each owner as one weighted mean of unit embeddings."""
     rows = rows.filter((pl.col("weight") > 0) & pl.col("text").is_not_null()).sort(
         owner, maintain_order=True
     )
     if rows.is_empty():
         return None
-    vectors, row_of_text, _ = embed(lake, settings, rows["text"].to_list())
+    vectors = embed(rows["text"].to_list())
     weights = rows["weight"].cast(pl.Float32).to_numpy()
     owners = rows.select(owner).with_row_index("first").unique(owner, keep="first")
     owners = owners.sort("first")
     first = owners["first"].to_numpy().astype(np.int64)
     means = np.zeros((len(first), vectors.shape[1]), dtype=np.float32)
     group = np.repeat(np.arange(len(first)), np.diff(np.append(first, rows.height)))
-    np.add.at(means, group, weights[:, None] * vectors[row_of_text].astype(np.float32))
+    np.add.at(means, group, weights[:, None] * vectors)
     means /= np.add.reduceat(weights, first)[:, None]
     return _Said(owners.select(owner), means, np.maximum.reduceat(weights, first))
