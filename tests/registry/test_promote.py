@@ -110,7 +110,7 @@ def test_the_model_card_says_what_is_live_and_why(lake, promote):
     done = promote(0, 0.05)
     card = lake.local_path(done.file("model_card.md")).read_text()
     assert "Live line: **blend** (before: none)" in card
-    used = "`text_neighbours` (interaction, weight 0.5, cold items); `llm_reviews` (weight 0.25)"
+    used = "`llm_reviews` (weight 0.25); `text_neighbours` (interaction, weight 0.5, cold items)"
     assert f"- Samples in the blend line: {used}\n" in card
     assert "| overall | ndcg@10 | 500 | +0.0050 | +5.0% | +4.9% to +5.1% |" in card
 
