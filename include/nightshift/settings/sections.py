@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from nightshift.settings.base import Section
 
 Approval = Literal["none", "new_line", "every_night"]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 # --- the shop --------------------------------------------------------------------------------
@@ -144,14 +145,14 @@ class TuneSettings(Section):
         description="items that interactions and texts may move: without events, with few "
         "(generate.tail_events), all",
     )
-    sequence_weights: tuple[float, ...] = Field(
+    sequence_weights: tuple[Share, ...] = Field(
         (0.3,), description="weights of synthetic sequences tried; each trains a model of its own"
     )
-    text_weights: tuple[float, ...] = Field(
+    text_weights: tuple[Share, ...] = Field(
         (0.25, 0.5),
         description="shares tried of texts about an item in its embedding, where it is ranked",
     )
-    profile_weights: tuple[float, ...] = Field(
+    profile_weights: tuple[Share, ...] = Field(
         (0.25, 0.5), description="shares tried of texts about a customer in the text profile"
     )
     betas: tuple[float, ...] = Field(
