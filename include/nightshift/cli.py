@@ -31,6 +31,7 @@ COMMANDS = (
     "approval",
     "status",
     "backfill_plan",
+    "export",
     "metrics",
     "doctor",
     "housekeeping",

@@ -29,6 +29,9 @@ class Histories:
     indptr: npt.NDArray[np.int64]  # [users + 1]
     items: npt.NDArray[np.int32]  # [events]
     times: npt.NDArray[np.int64]  # [events]
+    users: npt.NDArray[np.int64] | None = None
+    """[users] whose history each row is: user codes of the snapshot, -1 for somebody it does not
+    know. None: rows of nobody in particular."""
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -54,7 +57,8 @@ class Histories:
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         offsets = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
         rows = np.repeat(self.indptr[users], lengths) + offsets
-        return Histories(indptr, self.items[rows], self.times[rows])
+        whose = None if self.users is None else self.users[users]
+        return Histories(indptr, self.items[rows], self.times[rows], whose)
 
     @classmethod
     def from_codes(
@@ -64,11 +68,12 @@ class Histories:
         times: npt.NDArray[np.int64],
         *,
         n_users: int,
+        whose: npt.NDArray[np.int64] | None = None,
     ) -> Histories:
-        """From rows that are sorted by user already."""
+        """From rows that are sorted by user already; `whose` as `users`."""
         indptr = np.zeros(n_users + 1, dtype=np.int64)
         np.cumsum(np.bincount(users, minlength=n_users), out=indptr[1:])
-        return cls(indptr, items.astype(np.int32), times.astype(np.int64))
+        return cls(indptr, items.astype(np.int32), times.astype(np.int64), whose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,7 @@ class Snapshot:
             coded["item"].to_numpy(),
             coded["time"].to_numpy(),
             n_users=self.users.height,
+            whose=np.arange(self.users.height),
         )
 
     @cached_property

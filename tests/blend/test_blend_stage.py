@@ -158,6 +158,19 @@ def test_a_sample_expires_when_its_item_leaves_the_scope_or_the_shop(kitchen):
         assert ids(kitchen.challenger(samples(), carried=carried, recipe=recipe)) == expected
 
 
+def test_what_is_about_a_customer_has_no_item_to_lose_and_expires_by_its_age(tmp_path):
+    kitchen = Kitchen(tmp_path, blend={"ttl_days": 3})
+    about = {"kind": "profile", "strategy": "llm_profiles", "item_id": None, "text": "likes tea"}
+    carried = samples(
+        about | {"sample_id": "young", "night": day(-2).key},
+        about | {"sample_id": "old", "night": day(-3).key},
+    )
+    recipe = {"strategies": {"llm_profiles": {"weight": 0.25}}}
+    found = kitchen.challenger(samples(), carried=carried, recipe=recipe)
+    assert ids(found) == ["young"]
+    assert found["weight"].to_list() == [0.25]
+
+
 def test_the_same_sample_made_again_tonight_counts_once_and_is_young_again(tmp_path):
     kitchen = Kitchen(tmp_path, blend={"ttl_days": 3})
     twin = {"sample_id": "twin", "item_id": "cold"}

@@ -200,6 +200,7 @@ def plant_models(monkeypatch: Any, rankers: dict[str, Any]) -> list[tuple[str, f
         vectors: Any,
         beta: float,
         gamma: float = 0.0,
+        user_keys: Any = (),
         prefix: str = "",
     ) -> Any:
         name = prefix + str(manifest.stats["planted"])

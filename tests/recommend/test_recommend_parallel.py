@@ -23,7 +23,9 @@ from nightshift.compute import processes
 from nightshift.errors import SettingsError, StageFailed
 from nightshift.recommend.parallel import train_model
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.train import IdDeltas, Plan
+from nightshift.recommend.steps import Plan
+from nightshift.recommend.train import IdDeltas
+from nightshift.recommend.windows import SampleWindows, Windows
 from nightshift.recommend.world import World
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot, read_vectors
@@ -55,11 +57,19 @@ def test_ranks_share_a_batch_out_without_a_gap():
     assert World().part(7) is None
 
 
-def test_two_processes_learn_what_one_learns(tmp_path):
+def sequences(number):
+    """Walks of other users, with weights; among few, a step has one: a rank without work."""
+    walked, _ = walks(30, users=number, length=8, seed=1)
+    weights = np.random.default_rng(1).uniform(0.1, 1.0, number).astype(np.float32)
+    return SampleWindows(Windows.cover(walked, 8), weights)
+
+
+@pytest.mark.parametrize("extra", [None, sequences(1), sequences(30)], ids=["none", "one", "many"])
+def test_two_processes_learn_what_one_learns(tmp_path, extra):
     """With dropout, hard negatives, odd batches, and one of a single row: a rank without work."""
     walked, _ = walks(30, users=3 * BATCH + 1, length=8)
     hard = np.random.default_rng(0).integers(-1, 30, (len(walked), 5)).astype(np.int32)
-    data = training_set(walked, hard=hard)
+    data = training_set(walked, hard=hard, extra=extra)
     learnt, losses = [], []
     for count in (1, 2):
         settings = Settings.load({"compute": {"device": "cpu", "threads": 1, "processes": count}})

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nightshift.recommend import candidates as module
+from nightshift.recommend.candidates import Candidate, candidates, together, tunable
 from nightshift.recommend.recipe import Trial, best_beta, choose
-from nightshift.recommend.tune import candidates
 from nightshift.settings import Settings, TuneSettings
 
 USERS = 400
@@ -144,7 +145,7 @@ def test_candidates_start_with_the_control_and_try_one_strategy_at_a_time():
         settings("text_neighbours", "negatives", "llm_queries", weights=(0.1, 0.5), scopes=("all",))
     )
     off = {"text_neighbours": {"weight": 0.0}, "negatives": {"weight": 0.0}}
-    assert tried == [
+    assert [one.strategies for one in tried] == [
         off,
         off | {"text_neighbours": {"weight": 0.1, "scope": "all"}},
         off | {"text_neighbours": {"weight": 0.5, "scope": "all"}},
@@ -153,8 +154,140 @@ def test_candidates_start_with_the_control_and_try_one_strategy_at_a_time():
 
 
 def test_without_tunable_strategies_there_is_only_the_control():
-    assert candidates(settings("llm_queries")) == [{}]
-    assert candidates(settings("negatives")) == [
+    assert [one.strategies for one in candidates(settings("llm_queries"))] == [{}]
+    assert [one.strategies for one in candidates(settings("negatives"))] == [
         {"negatives": {"weight": 0.0}},
         {"negatives": {"weight": 1.0}},
     ]
+
+
+# --- several groups ---------------------------------------------------------------------------
+
+
+def of(group, name, *, weight=0.3, **figures):
+    """A trial of one strategy."""
+    made = trial(name, weight=weight, **figures)
+    return Trial(made.strategies, made.figures, (name,), group)
+
+
+def combining(figures):
+    """Tries the winners together, and gives what was made up for that."""
+    seen = []
+
+    def combine(winners):
+        seen.append([one.tries[0] for one in winners])
+        return of("together", "+".join(seen[-1]), **figures)
+
+    return combine, seen
+
+
+PLACED = of("behaviour", "text_neighbours", cold=more_hits(0.9))
+WORSE = of("behaviour", "negatives", cold=more_hits(0.5))
+SEQUENCES = of("sequences", "sequence_ops", overall=1.05)
+LOST = of("item texts", "llm_reviews", overall=0.9)
+
+
+def test_the_best_of_each_group_are_tried_together_and_taken_when_that_holds():
+    combine, seen = combining({"overall": 1.05, "cold": more_hits(0.9)})
+    trials = [WORSE, PLACED, SEQUENCES, LOST]
+    _, chosen, why, rows = choose(CONTROL, trials, SETTINGS, combine)
+    assert seen == [["text_neighbours", "sequence_ops"]]
+    assert chosen.group == "together"
+    assert "allowed together" in why
+    assert [row["tries"] for row in rows] == [
+        *(["negatives"], ["text_neighbours"], ["sequence_ops"], ["llm_reviews"]),
+        ["text_neighbours+sequence_ops"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"overall": 0.9, "cold": more_hits(1.0)},  # too dear together
+        {"overall": 1.05, "cold": more_hits(0.2)},  # allowed, and worse than the best alone
+    ],
+)
+def test_winners_that_do_not_hold_together_leave_the_best_alone(figures):
+    combine, _ = combining(figures)
+    _, chosen, why, rows = choose(CONTROL, [PLACED, SEQUENCES], SETTINGS, combine)
+    assert chosen is PLACED
+    assert "together were not allowed, or lost" in why
+    assert len(rows) == 3
+
+
+def test_one_winner_needs_no_further_trial():
+    combine, seen = combining({})
+    assert choose(CONTROL, [PLACED, WORSE, LOST], SETTINGS, combine)[1] is PLACED
+    assert seen == []
+
+
+def test_a_placebo_is_compared_with_and_never_taken():
+    same = of("behaviour", "random_pairs", cold=more_hits(0.7))
+    heavy = of("behaviour", "random_pairs", weight=1.0, cold=more_hits(1.0), overall=1.1)
+    upsampled = of("sequences", "upsample", weight=0.9, overall=1.03)
+    trials = [PLACED, same, heavy, SEQUENCES, upsampled]
+    _, chosen, _, rows = choose(CONTROL, trials, SETTINGS)
+    assert chosen is PLACED
+    by = {tuple(row["tries"]): row for row in rows}
+    assert by[("upsample",)]["over"] == {}
+    over = by[("text_neighbours",)]["over"]
+    assert set(over) == {"random_pairs", "upsample"}
+    # Against the placebo of the same weight and scope; where there is none, its best overall.
+    assert over["random_pairs"]["cold"]["value"] == pytest.approx(
+        np.mean(more_hits(0.9) - more_hits(0.7))
+    )
+    assert over["upsample"]["overall"]["relative"] == pytest.approx(1 / 1.03 - 1)
+    assert by[("sequence_ops",)]["over"]["upsample"]["overall"]["low"] > 0
+
+
+EVERY = {
+    "pairs": "interaction",
+    "negatives": "negative",
+    "walks": "sequence",
+    "reviews": "review",
+    "texts": "description",
+    "people": "profile",
+    "queries": "query",
+    "adverts": "ad_copy",
+}
+
+
+def test_every_kind_that_ranks_items_has_its_trials(monkeypatch):
+    monkeypatch.setattr(module, "produced_kind", EVERY.__getitem__)
+    chosen = settings(
+        *EVERY,
+        weights=(0.1,),
+        scopes=("cold", "all"),
+        sequence_weights=(0.3,),
+        text_weights=(0.25, 0.5),
+        profile_weights=(0.2,),
+    )
+    assert tunable(chosen) == ["pairs", "negatives", "walks", "reviews", "texts", "people"]
+    control, *tried = candidates(chosen)
+    assert set(control.strategies) == set(tunable(chosen))
+    assert not any(one["weight"] for one in control.strategies.values())
+    assert [(one.group, one.tries[0], one.strategies[one.tries[0]]) for one in tried] == [
+        ("behaviour", "pairs", {"weight": 0.1, "scope": "cold"}),
+        ("behaviour", "pairs", {"weight": 0.1, "scope": "all"}),
+        ("behaviour", "negatives", {"weight": 1.0}),
+        ("sequences", "walks", {"weight": 0.3}),
+        *(
+            ("item texts", name, {"weight": weight, "scope": scope})
+            for name in ("reviews", "texts")
+            for scope in ("cold", "all")
+            for weight in (0.25, 0.5)
+        ),
+        ("profiles", "people", {"weight": 0.2}),
+    ]
+    for one in tried:
+        others = {name: one.strategies[name] for name in control.strategies if name != one.tries[0]}
+        assert not any(chosen["weight"] for chosen in others.values())
+
+
+def test_together_is_what_each_of_the_winners_switches_on():
+    off = {name: {"weight": 0.0} for name in "abc"}
+    one = Candidate(off | {"a": {"weight": 0.1, "scope": "cold"}}, ("a",), "x")
+    two = Candidate(off | {"c": {"weight": 0.3}}, ("c",), "y")
+    found = together([one, two])
+    assert found.strategies == off | {"a": {"weight": 0.1, "scope": "cold"}, "c": {"weight": 0.3}}
+    assert found.tries == ("a", "c")

@@ -16,6 +16,7 @@ from nightshift.registry.log import verdicts
 from nightshift.registry.promote import run
 from nightshift.settings import Settings
 from nightshift.stages import STAGES
+from shop_by_hand import write_recipe
 
 FIRST = Night.parse("2017-11-20")
 
@@ -55,6 +56,16 @@ def pooled(lift):
     ]
 
 
+RECIPE = {
+    "strategies": {
+        "text_neighbours": {"weight": 0.5, "scope": "cold"},
+        "llm_reviews": {"weight": 0.25, "scope": "all"},
+        "negatives": {"weight": 0.0},
+    },
+    "kinds": {"text_neighbours": "interaction"},
+}
+
+
 @pytest.fixture
 def promote(lake, settings):
     def make(number, lift, *, live_line=None, empty=False):
@@ -63,7 +74,8 @@ def promote(lake, settings):
             return {"empty": empty, "recipe_id": "r", "pooled_nights": 3, "users": 500}
 
         inputs = {
-            "evaluation": commit(lake, settings, night(number), STAGES["evaluate"], evaluation)
+            "evaluation": commit(lake, settings, night(number), STAGES["evaluate"], evaluation),
+            "recipe": write_recipe(lake, settings, RECIPE, night=night(number)),
         }
         if live_line:
             parent = {"live_line": live_line}
@@ -98,6 +110,8 @@ def test_the_model_card_says_what_is_live_and_why(lake, promote):
     done = promote(0, 0.05)
     card = lake.local_path(done.file("model_card.md")).read_text()
     assert "Live line: **blend** (before: none)" in card
+    used = "`llm_reviews` (weight 0.25); `text_neighbours` (interaction, weight 0.5, cold items)"
+    assert f"- Samples in the blend line: {used}\n" in card
     assert "| overall | ndcg@10 | 500 | +0.0050 | +5.0% | +4.9% to +5.1% |" in card
 
 

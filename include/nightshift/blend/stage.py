@@ -67,11 +67,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
 def unexpired(
     samples: pl.DataFrame, snapshot: Snapshot, *, start: datetime, ttl: timedelta
 ) -> pl.DataFrame:
-    """Samples younger than `ttl` whose item is still in the catalogue."""
+    """Samples younger than `ttl` whose item, if they have one, is still in the catalogue."""
     made = pl.coalesce(
         pl.col("night").str.head(10).str.to_date("%Y-%m-%d", strict=False),
         pl.col("night").str.head(8).str.to_date("%Y%m%d", strict=False),
     )
-    return samples.filter(made > (start - ttl).date()).join(
-        snapshot.items, on="item_id", how="semi", maintain_order="left"
+    there = pl.col("item_id").is_null() | pl.col("item_id").is_in(
+        snapshot.items["item_id"].implode()
     )
+    return samples.filter((made > (start - ttl).date()) & there)

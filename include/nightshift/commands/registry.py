@@ -53,7 +53,7 @@ def register(subparsers: Subparsers) -> None:
         subparsers,
         "retract",
         _retract,
-        help="retract samples, and name the models that were trained on them",
+        help="retract samples, take their copy out of Postgres, name the models trained on them",
     )
     retract.add_argument("--strategy", help="of this strategy")
     retract.add_argument("--model", help="written by this language model")
@@ -161,9 +161,12 @@ def _retract(arguments: argparse.Namespace) -> int:
         night=arguments.of_night,
         item=arguments.item,
     )
-    record = retract(Lake.of(settings_of(arguments)), rule, reason=arguments.reason)
+    settings = settings_of(arguments)
+    record = retract(Lake.of(settings), rule, reason=arguments.reason, settings=settings)
     print(f"{record['samples']} samples retracted; models trained on them:")
     for state in record["states"]:
         print(f"  {state} (the blend line)")
+    if record.get("ad_copy_withdrawn"):
+        print(f"{record['ad_copy_withdrawn']} lines of advertising copy are live no more")
     emit(arguments, record)
     return 0

@@ -81,6 +81,7 @@ def _loader(
 ) -> Callable[..., Ranker]:
     """`(manifest, prefix) -> Ranker` for tonight's catalogue."""
     ids = snapshot.items["item_id"].to_list()
+    users = snapshot.users["user_key"].to_list()
     beta, gamma = beta_of(recipe, arm), float(recipe["gamma"])
 
     def ranker(manifest: Manifest, prefix: str = "") -> Ranker:
@@ -91,6 +92,7 @@ def _loader(
             vectors=vectors,
             beta=beta,
             gamma=gamma,
+            user_keys=users,
             prefix=prefix,
         )
 

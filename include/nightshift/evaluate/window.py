@@ -101,7 +101,9 @@ def _had(coded: pl.DataFrame, histories: Histories, n_items: int) -> pl.Series:
 def _with_new(histories: Histories, new: int) -> Histories:
     """The same with `new` users behind that have no history."""
     indptr = np.concatenate([histories.indptr, np.full(new, histories.indptr[-1])])
-    return Histories(indptr.astype(np.int64), histories.items, histories.times)
+    known = np.full(len(histories), -1) if histories.users is None else histories.users
+    whose = np.concatenate([known, np.full(new, -1)]).astype(np.int64)
+    return Histories(indptr.astype(np.int64), histories.items, histories.times, whose)
 
 
 def _slices(

@@ -6,24 +6,54 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.recommend.train import TrainingSet
-from nightshift.recommend.windows import SampleRows, Windows
+from nightshift.recommend.steps import TrainingSet
+from nightshift.recommend.windows import SampleRows, SampleWindows, Windows
 from nightshift.snapshot import Histories, Snapshot
+
+_LEAST_ITEMS = 2
+"""Of a sequence: one item has nothing in front of it."""
 
 
 def training_set(snapshot: Snapshot, samples: pl.DataFrame, *, max_length: int) -> TrainingSet:
-    """All real rows, and the arm's hard negatives."""
+    """All real rows, the arm's hard negatives, and its synthetic sequences."""
     histories = snapshot.histories
     return TrainingSet(
         windows=Windows.cover(histories, max_length),
         negative_pool=known_items(histories),
         hard=hard_negatives(snapshot, samples),
+        extra=sequences(snapshot, samples, max_length=max_length),
     )
 
 
 def known_items(histories: Histories) -> npt.NDArray[np.int64]:
     """Codes of the items with events, ascending."""
     return np.unique(histories.items).astype(np.int64)
+
+
+def sequences(
+    snapshot: Snapshot, samples: pl.DataFrame, *, max_length: int
+) -> SampleWindows | None:
+    """Sequences as windows in which every position is a target.
+
+    Items that left the catalogue are left out; what is shorter than two items then is dropped.
+    """
+    codes = snapshot.item_codes
+    rows = samples.filter((pl.col("kind") == "sequence") & (pl.col("weight") > 0))
+    flat = (
+        rows.with_row_index("row")
+        .select("row", "weight", "item_id", pl.col("context_items").fill_null([]))
+        .select("row", "weight", item_id=pl.concat_list("context_items", "item_id"))
+        .explode("item_id")
+        .join(codes, on="item_id", how="inner", maintain_order="left")
+        .filter(pl.len().over("row") >= _LEAST_ITEMS)
+    )
+    if not flat.height:
+        return None
+    kept, row = np.unique(flat["row"].to_numpy(), return_inverse=True)
+    nothing = np.zeros(flat.height, dtype=np.int64)  # when something was done was never said
+    histories = Histories.from_codes(row, flat["item"].to_numpy(), nothing, n_users=len(kept))
+    weights = rows["weight"].cast(pl.Float32).to_numpy()[kept]
+    return SampleWindows(Windows.cover(histories, max_length), weights)
 
 
 def sample_rows(snapshot: Snapshot, samples: pl.DataFrame, *, max_length: int) -> SampleRows | None:

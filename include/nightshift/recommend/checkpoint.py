@@ -18,12 +18,17 @@ from nightshift.errors import ModelRejected, SettingsError
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.recommend.features import Floats, Whitening
+from nightshift.recommend.ids import pack, unpack
 from nightshift.recommend.model import Recommender
+from nightshift.recommend.sample_texts import ItemTexts
 from nightshift.settings import ModelSettings
 from nightshift.writer import DatasetWriter
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, FORMAT)
+"""Format 2 had no texts of samples; what it has is laid out the same."""
+_TEXTS = "texts"
 
 
 @dataclass
@@ -38,6 +43,8 @@ class Checkpoint:
     """Optimiser steps behind it, all nights together."""
     sample_deltas: torch.Tensor = field(init=False)  # [items, D]
     """What samples add to an item's vector where it is ranked (see `sample_deltas`)."""
+    texts: ItemTexts | None = None
+    """What stands for an item's own embedding where it is ranked (see `sample_texts`)."""
 
     def __post_init__(self) -> None:
         self.sample_deltas = torch.zeros_like(self.deltas)
@@ -55,6 +62,18 @@ class Checkpoint:
                 hint="the encoder (text.encoder) was changed: set it back, or start anew (--first)",
             )
         return self.whitening.apply(vectors)
+
+    def ranked_features(self, features: Floats) -> Floats:
+        """Text features under which items are ranked [items, P].
+
+        Args:
+            features: those of the items' own embeddings; the same array without any texts.
+        """
+        if self.texts is None:
+            return features
+        ranked = features.copy()
+        ranked[self.texts.codes] = self.whitening.apply(self.texts.vectors)
+        return ranked
 
 
 def fresh(
@@ -75,9 +94,13 @@ def save(checkpoint: Checkpoint, writer: DatasetWriter, prefix: str = "", **extr
     }
     for name, table in _tables(checkpoint).items():
         some = np.flatnonzero(table.abs().sum(dim=1).numpy() > 0)
-        ids = _pack([checkpoint.item_ids[i] for i in some])
+        ids = pack([checkpoint.item_ids[i] for i in some])
         tensors[name] = table.detach().cpu().numpy()[some]
         tensors[f"{name}.item_ids"] = np.frombuffer(ids, dtype=np.uint8)
+    if checkpoint.texts is not None:
+        named = pack([checkpoint.item_ids[i] for i in checkpoint.texts.codes])
+        tensors[_TEXTS] = checkpoint.texts.vectors
+        tensors[f"{_TEXTS}.item_ids"] = np.frombuffer(named, dtype=np.uint8)
     tensors |= {
         "whitening.mean": checkpoint.whitening.mean,
         "whitening.matrix": checkpoint.whitening.matrix,
@@ -120,9 +143,10 @@ def _read(
 
     paths = [lake.local_path(manifest.file(prefix + name)) for name in (CONFIG, WEIGHTS)]
     config: dict[str, Any] = json.loads(paths[0].read_bytes())
-    if config.get("format") != FORMAT:
+    if config.get("format") not in READABLE:
         raise ModelRejected(
-            f"The model has format {config.get('format')}, this version reads {FORMAT}.",
+            f"The model has format {config.get('format')}, "
+            f"this version reads {' and '.join(map(str, READABLE))}.",
             hint="start anew with --first, or run the version that wrote it",
             dataset=manifest.folder,
         )
@@ -161,28 +185,28 @@ def _assemble(
     stored = Checkpoint(model.eval(), deltas, whitening, item_ids, int(config["steps"]))
     row_of = {item: row for row, item in enumerate(item_ids)}
     for name, table in _tables(stored).items():
-        kept = tensors[name]
-        known = _unpack(tensors[f"{name}.item_ids"].tobytes()) if len(kept) else []
-        if kept.shape != (len(known), settings.dim):
-            raise ValueError(f"{len(known)} item ids, {name} of shape {kept.shape}")
-        pairs = [(row_of[item], i) for i, item in enumerate(known) if item in row_of]
-        if pairs:
-            rows, places = zip(*pairs, strict=True)
-            table[list(rows)] = torch.from_numpy(kept)[list(places)]
+        rows, places = _known(tensors, name, settings.dim, row_of)
+        table[rows] = torch.from_numpy(tensors[name])[places]
+    if _TEXTS in tensors:
+        codes, places = _known(tensors, _TEXTS, len(whitening.mean), row_of)
+        order = np.argsort(codes)
+        stored.texts = ItemTexts(codes[order], tensors[_TEXTS][places[order]])
     return stored
+
+
+def _known(
+    tensors: dict[str, npt.NDArray[Any]], name: str, width: int, row_of: dict[str, int]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Codes of a table's items that are in this catalogue, and their rows in the table."""
+    kept = tensors[name]
+    known = unpack(tensors[f"{name}.item_ids"].tobytes()) if len(kept) else []
+    if kept.shape != (len(known), width):
+        raise ValueError(f"{len(known)} item ids, {name} of shape {kept.shape}")
+    pairs = [(row_of[item], place) for place, item in enumerate(known) if item in row_of]
+    both = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
 
 
 def _tables(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     """Name in the file → a table with one row per item."""
     return {"deltas": checkpoint.deltas, "sample_deltas": checkpoint.sample_deltas}
-
-
-def _pack(ids: list[str]) -> bytes:
-    """Ids one a line, each escaped as inside a JSON string: an id may hold a line break."""
-    return "\n".join(json.dumps(name, ensure_ascii=False)[1:-1] for name in ids).encode()
-
-
-def _unpack(packed: bytes) -> list[str]:
-    quoted = packed.decode().replace("\n", '","')
-    ids: list[str] = json.loads(f'["{quoted}"]')
-    return ids

@@ -1,7 +1,8 @@
 """Stage `finetune`: train one arm from its line's state.
 
-Every arm takes the same number of steps on the same real rows in the same order; then its samples
-place the items they name. On the first night an arm starts from nothing.
+Every arm takes the same number of steps on the same real rows in the same order, beside which
+synthetic sequences and hard negatives take part; then the other samples place the items they name,
+say more of items, and say something of customers. On the first night an arm starts from nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from nightshift.recommend.arms import known_items, sample_rows, training_set
 from nightshift.recommend.parallel import train_model
 from nightshift.recommend.queries import fit_queries, query_pairs
 from nightshift.recommend.sample_deltas import fit_sample_deltas
-from nightshift.recommend.train import IdDeltas, Plan, TrainingSet
+from nightshift.recommend.sample_texts import ItemTexts, Profiles, embedding
+from nightshift.recommend.steps import Plan, TrainingSet
+from nightshift.recommend.train import IdDeltas
 from nightshift.recommend.windows import Windows
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import BLEND, LINE_OF_ARM, StageContext, state_partition
@@ -61,8 +64,19 @@ def run(ctx: StageContext) -> dict[str, Any]:
         deltas,
         features,
         data,
-        Plan(steps, rate, settings.batch, settings.negatives, seed, label=f"finetune {arm}"),
+        Plan(
+            steps,
+            rate,
+            settings.batch,
+            settings.negatives,
+            seed,
+            label=f"finetune {arm}",
+            sequences=settings.sequence_batch,
+        ),
     )
+    embed = embedding(ctx.lake, ctx.settings)
+    stored.texts = ItemTexts.of(snapshot, vectors, samples, embed)
+    profiles = Profiles.of(samples, embed)
     losses["samples"] = fit_sample_deltas(
         stored,
         features,
@@ -79,6 +93,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     stored.steps += steps
     ctx.seeds["finetune"] = seed
     checkpoint.save(stored, ctx.writer)
+    if profiles is not None:
+        profiles.save(ctx.writer)
     ctx.writer.write_json("losses.json", losses)
     return {
         "arm": arm,

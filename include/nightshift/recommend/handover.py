@@ -22,14 +22,15 @@ from torch import Tensor
 from nightshift import errors
 from nightshift.errors import NightshiftError
 from nightshift.recommend.model import Recommender
-from nightshift.recommend.train import IdDeltas, Plan, TrainingSet
-from nightshift.recommend.windows import Windows
+from nightshift.recommend.steps import Plan, TrainingSet
+from nightshift.recommend.train import IdDeltas
+from nightshift.recommend.windows import SampleWindows, Windows
 from nightshift.recommend.world import RankLost
 from nightshift.settings import ModelSettings
 from nightshift.snapshot import Histories
 from nightshift.writer import save_tensors
 
-_MODEL, _DELTAS = "model.", "deltas."
+_MODEL, _DELTAS, _REAL, _EXTRA = "model.", "deltas.", "real.", "extra."
 _WINDOWS = ("users", "first", "last", "learn_from")
 
 
@@ -46,16 +47,16 @@ class Task:
 
 
 def write_task(folder: Path, task: Task) -> None:
-    windows = task.data.windows
+    data = task.data
     tensors = _learnt(task.model, task.deltas) | {
         "features": task.features.numpy(),
-        "indptr": windows.histories.indptr,
-        "items": windows.histories.items,
-        "negative_pool": task.data.negative_pool,
-        **{name: getattr(windows, name) for name in _WINDOWS},
+        "negative_pool": data.negative_pool,
+        **_flat(data.windows, _REAL),
     }
-    if task.data.hard is not None:
-        tensors["hard"] = task.data.hard
+    if data.hard is not None:
+        tensors["hard"] = data.hard
+    if data.extra is not None:
+        tensors |= {"weights": data.extra.weights, **_flat(data.extra.windows, _EXTRA)}
     save_tensors(folder / "task.safetensors", tensors)
     _write_json(
         folder / "task.json",
@@ -75,11 +76,12 @@ def read_task(folder: Path, *, gpu: int) -> Task:
     model = Recommender(ModelSettings(**body["model"]), features.shape[1])
     deltas = IdDeltas(torch.from_numpy(tensors[_DELTAS + "table"]))
     _take(tensors, model, deltas)
-    # Windows are of items alone: when something happened does not matter any more.
-    times = np.zeros(0, dtype=np.int64)
-    histories = Histories(tensors["indptr"], tensors["items"], times)
-    windows = Windows(histories, *(tensors[name] for name in _WINDOWS))
-    data = TrainingSet(windows, tensors["negative_pool"], tensors.get("hard"))
+    extra = None
+    if "weights" in tensors:
+        extra = SampleWindows(_windows(tensors, _EXTRA), tensors["weights"])
+    data = TrainingSet(
+        _windows(tensors, _REAL), tensors["negative_pool"], tensors.get("hard"), extra
+    )
     plan = Plan(**body["plan"])
     if plan.device == "cuda":
         plan = replace(plan, device=f"cuda:{gpu}")
@@ -112,6 +114,21 @@ def read_error(folder: Path) -> NightshiftError | None:
         found: NightshiftError = kind(body["message"], hint=body["hint"])
         return found
     return None
+
+
+def _flat(windows: Windows, prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """Windows with the items they are of."""
+    histories = windows.histories
+    arrays: dict[str, npt.NDArray[Any]] = {"indptr": histories.indptr, "items": histories.items}
+    arrays |= {name: getattr(windows, name) for name in _WINDOWS}
+    return {prefix + name: value for name, value in arrays.items()}
+
+
+def _windows(tensors: dict[str, npt.NDArray[Any]], prefix: str) -> Windows:
+    # Windows are of items alone: when something happened does not matter any more.
+    times = np.zeros(0, dtype=np.int64)
+    histories = Histories(tensors[prefix + "indptr"], tensors[prefix + "items"], times)
+    return Windows(histories, *(tensors[prefix + name] for name in _WINDOWS))
 
 
 def _learnt(model: Recommender, deltas: IdDeltas) -> dict[str, npt.NDArray[Any]]:

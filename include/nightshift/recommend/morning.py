@@ -52,8 +52,14 @@ def extend(snapshot: Snapshot, morning: pl.LazyFrame) -> Extended:
         together = together.unique(["user", "item"], keep="first", maintain_order=True)
     users = together["user"].to_numpy()
     n_users = len(known) + len(newcomers)
+    whose = np.arange(n_users)
+    whose[len(known) :] = -1
     histories = Histories.from_codes(
-        users, together["item"].to_numpy(), together["time"].to_numpy(), n_users=n_users
+        users,
+        together["item"].to_numpy(),
+        together["time"].to_numpy(),
+        n_users=n_users,
+        whose=whose,
     )
     new = np.bincount(users, weights=together["new"].to_numpy(), minlength=n_users)
     last_time = np.full(n_users, -1, dtype=np.int64)

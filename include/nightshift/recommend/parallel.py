@@ -22,8 +22,9 @@ from nightshift.errors import StageFailed
 from nightshift.recommend.handover import Task, read_error, read_result, write_task
 from nightshift.recommend.model import Recommender
 from nightshift.recommend.rank import BACKENDS
+from nightshift.recommend.steps import Plan, TrainingSet
 from nightshift.recommend.tether import tether
-from nightshift.recommend.train import IdDeltas, Plan, TrainingSet, train
+from nightshift.recommend.train import IdDeltas, train
 from nightshift.settings import Settings
 
 log = logging.getLogger("nightshift.parallel")

@@ -4,10 +4,11 @@
                       + beta * similarity(text of the user's last items, text of the item)
                       + gamma * log(1 + decayed count of the user's own events with the item)
 
-Samples place items (see `sample_deltas`); a state is read from real vectors alone. The second part
-lets text speak for items that nobody has touched; the third is what a grocer's
-customers do: buy again. Both weights are chosen on validation and belong to the recipe; gamma is
-zero where the shop does not repeat.
+Samples place items (see `sample_deltas`), and texts about an item stand beside its own where it is
+ranked (`sample_texts`); a state is read from real vectors alone. The second part lets text speak
+for items that nobody has touched; a text about the customer has its share there, and nowhere else.
+The third is what a grocer's customers do: buy again. All weights are chosen on validation and
+belong to the recipe; gamma is zero where the shop does not repeat.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from nightshift.ranking import Codes, Mask, Scores, mask_scores, select_top_k
 from nightshift.recommend import checkpoint
 from nightshift.recommend.checkpoint import Checkpoint
 from nightshift.recommend.features import Floats
+from nightshift.recommend.sample_texts import Profiles, mixed
 from nightshift.snapshot import Histories
 
 _RECENT, _DECAY = 10, 0.7
@@ -38,13 +40,29 @@ class ModelRanker:
     """Ranks with a checkpoint; implements `nightshift.ranking.Ranker`."""
 
     def __init__(
-        self, stored: Checkpoint, vectors: Floats, *, beta: float, gamma: float = 0.0
+        self,
+        stored: Checkpoint,
+        vectors: Floats,
+        *,
+        beta: float,
+        gamma: float = 0.0,
+        profiles: Profiles | None = None,
+        user_keys: Sequence[str] = (),
     ) -> None:
+        """`profiles` are of customers by name; `user_keys` names those that histories have."""
         self.stored, self.beta, self.gamma = stored, beta, gamma
         self.features = stored.features(vectors)  # [items, P]
+        self.shown = stored.ranked_features(self.features)  # [items, P] as they are ranked
         with torch.inference_mode():
             self.items = stored.model.items(torch.from_numpy(self.features), stored.deltas)
-            self.placed = self.items + stored.sample_deltas
+            ranked = self.items
+            if stored.texts is not None:
+                ranked = stored.model.items(torch.from_numpy(self.shown), stored.deltas)
+            self.placed = ranked + stored.sample_deltas
+        self.profiles = profiles
+        if profiles is not None:
+            self._said = stored.features(profiles.vectors)  # [profiles, P]
+            self._place = profiles.rows_of(user_keys)  # [users]
 
     def scores(self, histories: Histories) -> Scores:
         """Dense scores [users, items]; memory is the caller's to bound."""
@@ -59,20 +77,33 @@ class ModelRanker:
             states = model.users(vectors, ends)[torch.arange(len(histories)), ends]
             out: Scores = (states @ self.placed.T).numpy()
         if self.beta:
-            out += np.float32(self.beta) * (self.text_profiles(histories) @ self.features.T)
+            out += np.float32(self.beta) * self.text_similarity(histories)
         if self.gamma:
             rows, codes, strength = own_items(histories)
             out[rows, codes] += np.float32(self.gamma) * strength
         return out
 
+    def text_similarity(self, histories: Histories) -> Scores:
+        """Cosine of each user's text profile with every item as it is ranked: [users, items]."""
+        similarity: Scores = self.text_profiles(histories) @ self.shown.T
+        return similarity
+
     def text_profiles(self, histories: Histories) -> Floats:
-        """Unit text profile of each user's last items, zero without any: [users, P]."""
+        """Unit text profile of each user, zero of one who says nothing: [users, P].
+
+        Of the user's last items, and of what `profiles` say of the user.
+        """
         last = histories.last(_RECENT)
         weights = _DECAY ** np.arange(_RECENT - 1, -1, -1) * (last >= 0)
         mean = np.einsum("ul,ulp->up", weights, self.features[np.maximum(last, 0)])
         norm = np.linalg.norm(mean, axis=1, keepdims=True)
-        profiles: Floats = (mean / np.maximum(norm, 1e-6)).astype(np.float32)
-        return profiles
+        found: Floats = (mean / np.maximum(norm, 1e-6)).astype(np.float32)
+        if self.profiles is not None and histories.users is not None:
+            place = np.where(histories.users >= 0, self._place[histories.users], -1)
+            some = np.flatnonzero(place >= 0)
+            rows = place[some]
+            found[some] = mixed(found[some], self._said[rows], self.profiles.shares[rows])
+        return found
 
     def top_k(
         self, histories: Histories, k: int, *, candidates: Mask | None, exclude_seen: bool
@@ -137,6 +168,7 @@ def load(
     vectors: Floats,
     beta: float,
     gamma: float = 0.0,
+    user_keys: Sequence[str] = (),
     prefix: str = "",
 ) -> ModelRanker:
     """The ranker of a stored model for this catalogue.
@@ -144,10 +176,14 @@ def load(
     Args:
         item_ids: the snapshot's items in code order.
         vectors: their sentence embeddings [items, width] (`snapshot.read_vectors`).
+        user_keys: the snapshot's users in code order: whose profile is whose.
         prefix: "" for an arm, "real/" or "blend/" for a line of a state.
 
     Raises:
         ModelRejected: see `checkpoint.load`.
     """
     stored = checkpoint.load(lake, manifest, list(item_ids), prefix=prefix)
-    return ModelRanker(stored, vectors, beta=beta, gamma=gamma)
+    profiles = Profiles.load(lake, manifest, prefix=prefix)
+    return ModelRanker(
+        stored, vectors, beta=beta, gamma=gamma, profiles=profiles, user_keys=user_keys
+    )

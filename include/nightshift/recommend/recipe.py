@@ -5,11 +5,15 @@ the user's own items (where the shop repeats), then the text blend β. Then the 
 at that same β, so that a lift is their doing. The rule is the verdict's: of the trials that, with
 95 % confidence, cost no more than `max_loss` overall and on warm items and gain on cold items or
 overall, the one with the highest Recall@10 on cold items (of equals, the best overall). Without
-any, the weight is zero.
+any, the weight is zero. Where several groups of strategies have such a trial, their best are tried
+together: the recipe takes them all if that is allowed too and loses nothing to the best alone.
+
+Placebos are tried like any other and never taken: every trial says what it adds over them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,10 +22,12 @@ import numpy.typing as npt
 
 from nightshift.intervals import paired_bootstrap
 from nightshift.manifest import digest_of
+from nightshift.recommend.candidates import PLACEBOS
 from nightshift.settings import TuneSettings
 
 Floats = npt.NDArray[np.float64]
 _RESAMPLES, _SEED = 2000, 17
+_SLICES = ("overall", "warm", "cold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,14 @@ class Trial:
     strategies: dict[str, dict[str, Any]]
     figures: dict[float, dict[str, Floats]] = field(repr=False)
     """By β: `overall`, `warm` (NDCG@10) and `cold` (Recall@10), one value per user in the slice."""
+    tries: tuple[str, ...] = ()
+    """The strategies that it switches on."""
+    group: str = ""
+    """What uses their samples: of a group a recipe takes one trial at most."""
+
+    @property
+    def placebo(self) -> bool:
+        return bool(self.tries) and self.tries[0] in PLACEBOS
 
     def mean(self, beta: float, name: str) -> float:
         values = self.figures[beta][name]
@@ -46,6 +60,8 @@ class Recipe:
     gamma: float
     strategies: dict[str, dict[str, Any]]
     why: str
+    kinds: dict[str, str] = field(default_factory=dict)
+    """What each strategy makes."""
 
     @property
     def recipe_id(self) -> str:
@@ -62,28 +78,80 @@ def best_beta(control: Trial, betas: tuple[float, ...]) -> float:
 
 
 def choose(
-    control: Trial, trials: list[Trial], settings: TuneSettings
+    control: Trial,
+    trials: list[Trial],
+    settings: TuneSettings,
+    combine: Callable[[list[Trial]], Trial] | None = None,
 ) -> tuple[float, Trial, str, list[dict[str, Any]]]:
-    """β, the chosen trial, the reason, and a row per trial for the report."""
+    """β, the chosen trial, the reason, and a row per trial for the report.
+
+    Args:
+        combine: tries what the winners of several groups switch on together.
+    """
     beta = best_beta(control, settings.betas)
-    rows: list[dict[str, Any]] = []
-    allowed: list[tuple[float, float, int, Trial]] = []
-    for trial in trials:
-        row = _compare(trial, control, beta)
-        row["allowed"] = bool(
-            row["overall"]["low"] >= -settings.max_loss
-            and row["warm"]["low"] >= -settings.max_loss
-            and (row["cold"]["low"] > 0 or row["overall"]["low"] > 0)
-        )
-        rows.append(row)
-        if row["allowed"]:
-            merit = (trial.mean(beta, "cold"), trial.mean(beta, "overall"), -len(allowed))
-            allowed.append((*merit, trial))
-    if not allowed:
+    rows = [_row(trial, control, beta, settings, trials) for trial in trials]
+    leaders: dict[str, Trial] = {}
+    for trial, row in zip(trials, rows, strict=True):
+        if not row["allowed"] or trial.placebo:
+            continue
+        best = leaders.get(trial.group)
+        if best is None or _merit(trial, beta) > _merit(best, beta):
+            leaders[trial.group] = trial
+    if not leaders:
         why = "no weight above zero gained on cold items or overall without costing too much"
         return beta, control, why, rows
-    chosen = max(allowed, key=lambda entry: entry[:3])[3]
-    return beta, chosen, "the best cold-item Recall@10 among the recipes that were allowed", rows
+    chosen = max(leaders.values(), key=lambda trial: _merit(trial, beta))
+    why = "the best cold-item Recall@10 among the recipes that were allowed"
+    if combine is not None and len(leaders) > 1:
+        whole = combine(list(leaders.values()))
+        row = _row(whole, control, beta, settings, trials)
+        rows.append(row)
+        if row["allowed"] and not _loses(whole, chosen, beta):
+            return beta, whole, "the best allowed of each group, allowed together as well", rows
+        why += "; the best of each group together were not allowed, or lost to it"
+    return beta, chosen, why, rows
+
+
+def _merit(trial: Trial, beta: float) -> tuple[float, float]:
+    return trial.mean(beta, "cold"), trial.mean(beta, "overall")
+
+
+def _loses(trial: Trial, other: Trial, beta: float) -> bool:
+    """Is it shown to be worse than the other in any slice?"""
+    found = _compare(trial, other, beta)
+    return any(found[name]["high"] < 0 for name in _SLICES)
+
+
+def _row(
+    trial: Trial, control: Trial, beta: float, settings: TuneSettings, trials: list[Trial]
+) -> dict[str, Any]:
+    """What a trial showed against the control, and what it adds over each placebo."""
+    found = _compare(trial, control, beta)
+    allowed = (
+        found["overall"]["low"] >= -settings.max_loss
+        and found["warm"]["low"] >= -settings.max_loss
+        and (found["cold"]["low"] > 0 or found["overall"]["low"] > 0)
+    )
+    return {
+        "strategies": trial.strategies,
+        "tries": list(trial.tries),
+        "beta": beta,
+        **found,
+        "allowed": bool(allowed),
+        "over": {
+            name: _compare(trial, _counterpart(trial, name, trials, beta), beta)
+            for name in dict.fromkeys(t.tries[0] for t in trials if t.placebo)
+            if not trial.placebo
+        },
+    }
+
+
+def _counterpart(trial: Trial, placebo: str, trials: list[Trial], beta: float) -> Trial:
+    """The placebo's trial at the same weight and scope; where there is none, its best overall."""
+    tried = [other for other in trials if other.tries == (placebo,)]
+    wanted = trial.strategies[trial.tries[0]] if trial.tries else None
+    same = [other for other in tried if other.strategies[placebo] == wanted]
+    return max(same or tried, key=lambda other: other.mean(beta, "overall"))
 
 
 def _compare(trial: Trial, control: Trial, beta: float) -> dict[str, Any]:
@@ -93,8 +161,8 @@ def _compare(trial: Trial, control: Trial, beta: float) -> dict[str, Any]:
     in too many resamples, as it is on cold items. So the bounds are those of the difference then,
     over the control's mean: what is above zero in one is above zero in the other.
     """
-    row: dict[str, Any] = {"strategies": trial.strategies, "beta": beta}
-    for name in ("overall", "warm", "cold"):
+    row: dict[str, Any] = {}
+    for name in _SLICES:
         ours, base = trial.figures[beta][name], control.figures[beta][name]
         if len(ours) < 2:
             gain = float((ours - base).sum())

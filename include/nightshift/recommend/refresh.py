@@ -6,6 +6,7 @@ starts there begins with it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,13 +15,14 @@ from nightshift.compute import set_up_torch
 from nightshift.recommend import checkpoint
 from nightshift.recommend.finetune import pass_over
 from nightshift.recommend.morning import extend
+from nightshift.recommend.sample_texts import PROFILES
 from nightshift.recommend.train import IdDeltas
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import LINE_OF_ARM, StageContext, arm_input
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write `real/…` and `blend/…`: weights and config of both lines."""
+    """Write `real/…` and `blend/…`: weights and config of both lines, what is said of customers."""
     set_up_torch(ctx.settings)
     seed = ctx.settings.finetune.seeds[0]
     snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
@@ -30,7 +32,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     item_ids = snapshot.items["item_id"].to_list()
     losses: dict[str, Any] = {}
     for arm, line in LINE_OF_ARM.items():
-        stored = checkpoint.load(ctx.lake, ctx.inputs[arm_input(arm, seed)], item_ids)
+        trained = ctx.inputs[arm_input(arm, seed)]
+        stored = checkpoint.load(ctx.lake, trained, item_ids)
         features = torch.from_numpy(stored.features(vectors))
         losses[line] = pass_over(
             stored,
@@ -43,6 +46,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
             label=f"refresh {line}",
         )
         checkpoint.save(stored, ctx.writer, f"{line}/", line=line)
+        for entry in trained.named(PROFILES):
+            ctx.writer.reuse(replace(entry, name=f"{line}/{entry.name}"))
     ctx.seeds["refresh"] = seed
     return {
         "night": ctx.night.key,

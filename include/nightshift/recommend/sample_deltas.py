@@ -80,7 +80,8 @@ def fit_sample_deltas(
     part (the largest of an item's samples counts), and the share of the loss it has.
 
     Args:
-        features: text features of the catalogue [items, P].
+        features: text features of the catalogue [items, P]; an item with texts of its own
+            (`stored.texts`) is read by these and placed by those.
         windows: the real rows.
         steps: Adam steps (Kingma & Ba, 2015), at `rate` falling to a tenth.
     """
@@ -89,9 +90,11 @@ def fit_sample_deltas(
         return None
     rng = np.random.default_rng([seed, 7])
     model = stored.model.eval()
+    shown = torch.from_numpy(stored.ranked_features(features.numpy()))
     with torch.no_grad():
         base = model.items(features, stored.deltas)
-        length = model.text(features).norm(dim=-1)
+        ranked = model.items(shown, stored.deltas)
+        length = model.text(shown).norm(dim=-1)
     chosen = rng.choice(len(windows), min(_WINDOWS, len(windows)), replace=False)
     real = _encode(stored, base, [windows.batch(rows) for rows in _by_length(windows, chosen)])
     order = np.arange(len(samples))
@@ -116,7 +119,7 @@ def fit_sample_deltas(
             codes = torch.cat([targets, negatives])
             row = moved.row_of[codes]
             own = _bounded(deltas, moved.reach)[row.clamp_min(0)] * (row >= 0)[:, None]
-            items = base[codes] + own
+            items = ranked[codes] + own
             loss = _cross_entropy(states, items, targets, negatives)
             taught = loss[_ROWS:] * share[theirs]
             optimiser.zero_grad(set_to_none=True)

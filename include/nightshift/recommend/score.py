@@ -1,9 +1,9 @@
 """Stage `score`: make the champion live.
 
 The verdict names the line; its refreshed state is loaded (a state that does not load is not
-promoted), ranks the catalogue for every active user, and the alias and the recommendations in
-Postgres move, both only forward in time. A backfilled night writes its dataset and moves
-neither; nor does one whose model waits for a person (`promotion.approval`).
+promoted), ranks the catalogue for every active user, and the alias moves, with the recommendations
+and the advertising copy in Postgres: all only forward in time. A backfilled night writes its
+dataset and moves none; nor does one whose model waits for a person (`promotion.approval`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nightshift.compute import set_up_torch
 from nightshift.progress import Progress
 from nightshift.recommend import ranker
 from nightshift.recommend.morning import extend
+from nightshift.registry.ad_copy import ad_copy_of
 from nightshift.registry.alias import WAITS, move_alias
 from nightshift.registry.serving import is_live, model_name
 from nightshift.snapshot import Snapshot, read_vectors
@@ -30,7 +31,7 @@ log = logging.getLogger("nightshift.score")
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write `recommendations.parquet`, move the alias, swap the live recommendations."""
+    """Write `recommendations.parquet`, move the alias, swap what is live in Postgres."""
     set_up_torch(ctx.settings)
     snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
     state = ctx.inputs["state"]
@@ -44,6 +45,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         vectors=read_vectors(ctx.lake, ctx.inputs["vectors"]),
         beta=recipe["beta"][arm],
         gamma=recipe["gamma"],
+        user_keys=snapshot.users["user_key"].to_list(),
         prefix=f"{line}/",
     )
     frame = recommend(ctx, snapshot, champion)
@@ -61,6 +63,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             frame,
             as_of=ctx.night.end,
             model=model_name(alias),
+            ad_copy=lambda: ad_copy_of(ctx.lake, state),
             still=lambda: is_live(ctx.lake, alias),
         )
     return {"users": frame["user_key"].n_unique(), "line": line, "state": state.digest}

@@ -10,36 +10,33 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
-import torch
 
 from nightshift import stages
 from nightshift.compute import set_up_torch
 from nightshift.errors import BadInput
 from nightshift.night import Night
-from nightshift.recipes import weigh
-from nightshift.recommend import checkpoint
-from nightshift.recommend.arms import sample_rows, training_set
-from nightshift.recommend.parallel import train_model
-from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.recipe import Recipe, Trial, best_beta, choose
-from nightshift.recommend.sample_deltas import fit_sample_deltas
-from nightshift.recommend.train import IdDeltas, Plan
+from nightshift.recommend.candidates import (
+    GROUPS,
+    Candidate,
+    candidates,
+    kinds,
+    together,
+    tunable,
+)
+from nightshift.recommend.recipe import Recipe, choose
+from nightshift.recommend.sample_texts import once
+from nightshift.recommend.trials import SEED, Trials
 from nightshift.recommend.validation import Validation
-from nightshift.recommend.windows import Windows
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import StageContext
 
 log = logging.getLogger("nightshift.tune")
 
-TUNABLE = ("text_neighbours", "negatives")
 _INNER_SALT = 90_210
-_SEED = 0
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -53,18 +50,30 @@ def run(ctx: StageContext) -> dict[str, Any]:
     inner, settings = inner_night(ctx)
     log.info("tune: inner night %s", inner.key)
     _prepare(inner, settings)
-    trials, gamma = _trials(ctx, inner, settings)
-    control = trials[0]
-    beta, chosen, why, rows = choose(control, trials[1:], ctx.settings.tune)
-    strategies = chosen.strategies | {
-        name: {"weight": 1.0}
-        for name in ctx.settings.generate.strategies
-        if name not in TUNABLE  # texts do not touch the ranking of items: nothing to weigh
-    }
-    recipe = Recipe(
-        ctx.night.start.isoformat(), {"control": beta, "challenger": beta}, gamma, strategies, why
+    trials = _trials(ctx, inner, settings)
+    wanted = candidates(ctx.settings)
+    control = trials.run(wanted[0])
+    tried = [trials.run(one) for one in wanted[1:] if trials.worth_it(one)]
+    beta, chosen, why, rows = choose(
+        control,
+        tried,
+        ctx.settings.tune,
+        combine=lambda winners: trials.run(
+            together([Candidate(one.strategies, one.tries, one.group) for one in winners])
+        ),
     )
-    ctx.seeds["tune"] = _SEED
+    made = kinds(ctx.settings)
+    # Queries and advertisements do not touch the ranking of items: nothing to weigh.
+    untuned = {name: {"weight": 1.0} for name, kind in made.items() if kind not in GROUPS}
+    recipe = Recipe(
+        ctx.night.start.isoformat(),
+        {"control": beta, "challenger": beta},
+        trials.gamma,
+        chosen.strategies | untuned,
+        why,
+        made,
+    )
+    ctx.seeds["tune"] = SEED
     ctx.writer.write_json("recipe.json", recipe.as_json())
     betas = {
         b: {n: control.mean(b, n) for n in ("overall", "warm", "cold")} for b in control.figures
@@ -72,7 +81,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
     ctx.writer.write_json(
         "trials.json", {"inner_night": inner.key, "control_by_beta": betas, "trials": rows}
     )
-    return {"recipe_id": recipe.recipe_id, "tuned_as_of": recipe.tuned_as_of, "trials": len(trials)}
+    return {
+        "recipe_id": recipe.recipe_id,
+        "tuned_as_of": recipe.tuned_as_of,
+        "trials": 1 + len(rows),
+    }
 
 
 def _carry_on(ctx: StageContext) -> dict[str, Any]:
@@ -107,9 +120,7 @@ def inner_night(ctx: StageContext) -> tuple[Night, Settings]:
         {
             "night": {"first": inner.start.isoformat()},
             "collect": {"withhold": [*withhold, {"share": tune.withhold, "salt": _INNER_SALT}]},
-            "generate": {
-                "strategies": [s for s in ctx.settings.generate.strategies if s in TUNABLE]
-            },
+            "generate": {"strategies": tunable(ctx.settings)},
         }
     )
 
@@ -124,13 +135,11 @@ def _prepare(inner: Night, settings: Settings) -> None:
             stages.run(name, inner, settings, parts)
 
 
-def _trials(ctx: StageContext, inner: Night, settings: Settings) -> tuple[list[Trial], float]:
-    """The control first, then every recipe worth trying; and the γ they were served with."""
+def _trials(ctx: StageContext, inner: Night, settings: Settings) -> Trials:
+    """What every trial reads: the inner night's datasets, and who judges."""
     lake = ctx.lake
     of_night = f"night={inner.key}"
     snapshot = Snapshot(lake, lake.get("snapshot", of_night))
-    vectors = read_vectors(lake, lake.get("vectors", of_night))
-    accepted = lake.read(lake.get("inspection", of_night), "accepted.parquet")
     # The inner morning has the events of everything withheld. What the real night withholds is kept
     # from this choice too: it is judged later.
     hidden = Snapshot(lake, ctx.inputs["snapshot"]).items.lazy().filter("withheld")
@@ -138,107 +147,13 @@ def _trials(ctx: StageContext, inner: Night, settings: Settings) -> tuple[list[T
     validation = Validation.of(
         snapshot, morning.join(hidden.select("item_id"), on="item_id", how="anti"), settings
     )
-    trials: list[Trial] = []
-    gamma, betas = 0.0, settings.tune.betas
-    tail = settings.generate.tail_events
-    trained: dict[float, checkpoint.Checkpoint] = {}
-    for strategies in candidates(ctx.settings):
-        samples = weigh(accepted, strategies, snapshot.items, tail_events=tail)
-        # Only hard negatives touch the model itself: what else is tried shares its training.
-        hard = strategies.get("negatives", {"weight": 0.0})["weight"]
-        if hard not in trained:
-            trained[hard] = _train(
-                settings, ctx.writer.scratch, snapshot, vectors, samples, hard=hard
-            )
-        stored = trained[hard]
-        _place(settings, snapshot, vectors, samples, strategies, stored)
-        if not trials and snapshot.shop.repeats:
-            gamma = _best_gamma(stored, vectors, validation, settings.tune.gammas)
-        ranker = ModelRanker(stored, vectors, beta=0.0, gamma=gamma)
-        trials.append(Trial(strategies, validation.judge(ranker, betas)))
-        betas = (best_beta(trials[0], settings.tune.betas),)  # the control's choice, for all
-    return trials, gamma
-
-
-def _best_gamma(
-    stored: checkpoint.Checkpoint, vectors: Any, validation: Validation, gammas: tuple[float, ...]
-) -> float:
-    """The weight of the user's own items with the control's best overall NDCG@10."""
-    found = {
-        gamma: validation.judge(ModelRanker(stored, vectors, beta=0.0, gamma=gamma), (0.0,))[0.0]
-        for gamma in gammas
-    }
-    # A sum orders as a mean does, and is there for no users as well.
-    return max(gammas, key=lambda gamma: (float(found[gamma]["overall"].sum()), -gamma))
-
-
-def candidates(settings: Settings) -> list[dict[str, dict[str, Any]]]:
-    """Recipes to try, the control (no samples) first."""
-    wanted = [s for s in settings.generate.strategies if s in TUNABLE]
-    off: dict[str, dict[str, Any]] = {name: {"weight": 0.0} for name in wanted}
-    tried = [off]
-    if "text_neighbours" in wanted:
-        tried += [
-            off | {"text_neighbours": {"weight": weight, "scope": scope}}
-            for scope in settings.tune.scopes
-            for weight in settings.tune.weights
-        ]
-    if "negatives" in wanted:
-        tried.append(off | {"negatives": {"weight": 1.0}})
-    return tried
-
-
-def _train(
-    settings: Settings,
-    scratch: Path,
-    snapshot: Snapshot,
-    vectors: Any,
-    samples: pl.DataFrame,
-    *,
-    hard: float,
-) -> checkpoint.Checkpoint:
-    """A model from nothing, with or without hard negatives."""
-    finetune = settings.finetune
-    stored = checkpoint.fresh(
-        finetune.model, vectors, snapshot.items["item_id"].to_list(), seed=_SEED
-    )
-    train_model(
+    accepted = lake.read(lake.get("inspection", of_night), "accepted.parquet")
+    return Trials(
         settings,
-        scratch,
-        stored.model,
-        IdDeltas(stored.deltas),
-        torch.from_numpy(stored.features(vectors)),
-        training_set(snapshot, samples, max_length=finetune.model.max_length),
-        Plan(
-            settings.tune.steps,
-            finetune.learning_rate,
-            finetune.batch,
-            finetune.negatives,
-            _SEED,
-            label="tune with hard negatives" if hard else "tune the control",
-        ),
-    )
-    return stored
-
-
-def _place(
-    settings: Settings,
-    snapshot: Snapshot,
-    vectors: Any,
-    samples: pl.DataFrame,
-    strategies: dict[str, dict[str, Any]],
-    stored: checkpoint.Checkpoint,
-) -> None:
-    """Fit one candidate's sample deltas on a trained model."""
-    length = settings.finetune.model.max_length
-    chosen = strategies.get("text_neighbours", {})
-    fit_sample_deltas(
-        stored,
-        torch.from_numpy(stored.features(vectors)),
-        Windows.cover(snapshot.histories, length),
-        sample_rows(snapshot, samples, max_length=length),
-        steps=settings.finetune.sample_steps,
-        rate=settings.finetune.learning_rate,
-        seed=_SEED,
-        label=f"tune {chosen.get('scope', 'no')} samples, weight {chosen.get('weight')}",
+        ctx.writer.scratch,
+        snapshot,
+        read_vectors(lake, lake.get("vectors", of_night)),
+        accepted,
+        validation,
+        once(lake, settings, accepted),
     )

@@ -77,7 +77,7 @@ class Validation:
             part = self.histories.take(rows)
             base = ranker.scores(part)
             # The widest product of all, and not wanted where only β = 0 is asked for.
-            text = ranker.text_profiles(part) @ ranker.features.T if any(betas) else np.float32(0)
+            text = ranker.text_similarity(part) if any(betas) else np.float32(0)
             for beta in betas:
                 scores = mask_scores(
                     base + np.float32(beta) * text,

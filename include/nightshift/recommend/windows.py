@@ -125,6 +125,17 @@ def batches(windows: Windows, size: int, rng: np.random.Generator) -> Iterator[B
 
 
 @dataclass(frozen=True, slots=True)
+class SampleWindows:
+    """Synthetic sequences: windows over their items, and a weight for each sequence."""
+
+    windows: Windows
+    weights: npt.NDArray[np.float32]  # [sequences]; a window's `users` is its sequence
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+
+@dataclass(frozen=True, slots=True)
 class SampleRows:
     """Synthetic interactions: a context, a target, a weight each."""
 

@@ -11,8 +11,14 @@ from nightshift.stages import CHALLENGER, CONTROL
 _SHOWN = ("ndcg@10", "recall@10")
 
 
-def model_card(verdict: Mapping[str, Any], rows: Iterable[ResultRow]) -> str:
-    """Markdown: what is live, why, and how the arms compare, pooled over the recipe's nights."""
+def model_card(
+    verdict: Mapping[str, Any], rows: Iterable[ResultRow], recipe: Mapping[str, Any]
+) -> str:
+    """Markdown: what is live, why, and how the arms compare, pooled over the recipe's nights.
+
+    Args:
+        recipe: `recipe.json`: which samples the blend line used, and for what.
+    """
     before = verdict["live_line_before"] or "none"
     lines = [
         f"# Model of night {verdict['night']}",
@@ -20,6 +26,7 @@ def model_card(verdict: Mapping[str, Any], rows: Iterable[ResultRow]) -> str:
         f"- Live line: **{verdict['live_line']}** (before: {before})",
         f"- Decision: **{verdict['decision']}**",
         f"- Recipe: `{verdict['recipe_id']}`, judged over {verdict['pooled_nights']} night(s)",
+        f"- Samples in the blend line: {_used(recipe)}",
         "- Knows events up to the night's end; judged on the night's own events before it took "
         "them in.",
         "",
@@ -41,6 +48,22 @@ def model_card(verdict: Mapping[str, Any], rows: Iterable[ResultRow]) -> str:
     shown = [r for r in rows if (r.arm, r.against) == (CHALLENGER, CONTROL) and r.metric in _SHOWN]
     lines += [_line(row) for row in sorted(shown, key=lambda r: (SLICES.index(r.slice), r.metric))]
     return "\n".join(lines) + "\n"
+
+
+def _used(recipe: Mapping[str, Any]) -> str:
+    """`text_neighbours` (interaction, weight 0.5, cold items); those of weight 0 are left out."""
+    kinds = recipe.get("kinds", {})
+    parts = []
+    for name, chosen in recipe["strategies"].items():
+        scope = chosen.get("scope", "all")
+        said = [
+            *([kinds[name]] if name in kinds else []),
+            f"weight {chosen['weight']:g}",
+            *([f"{scope} items"] if scope != "all" else []),
+        ]
+        if chosen["weight"]:
+            parts.append(f"`{name}` ({', '.join(said)})")
+    return "; ".join(parts) or "none"
 
 
 def _line(row: ResultRow) -> str:

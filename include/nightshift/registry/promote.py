@@ -15,6 +15,7 @@ from nightshift.stages import StageContext
 def run(ctx: StageContext) -> dict[str, Any]:
     """Decide on the pooled rows; the live line follows from the parent state alone."""
     evaluation, parent = ctx.inputs["evaluation"], ctx.inputs.get("parent")
+    recipe = ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json")
     rows = [_row(raw) for raw in ctx.lake.read_json(evaluation, "pooled.json")]
     before = None if parent is None else str(parent.stats["live_line"])
     verdict = decide(
@@ -36,7 +37,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "parent": None if parent is None else parent.partition,
     }
     ctx.writer.write_json("verdict.json", body)
-    ctx.writer.write_bytes("model_card.md", model_card(body, rows).encode())
+    ctx.writer.write_bytes("model_card.md", model_card(body, rows, recipe).encode())
     append(ctx.lake, body, key16=ctx.writer.folder.rpartition("/")[2])
     return {"decision": verdict.decision, "live_line": verdict.live_line, "winner": verdict.winner}
 

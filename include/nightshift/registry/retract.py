@@ -1,7 +1,7 @@
 """Retracting every accepted sample of a strategy, model, night or source item.
 
 The record names the blends and states that were trained on such samples; the next blend leaves
-them out (`nightshift.retractions`).
+them out (`nightshift.retractions`). Advertising copy among them is gone from Postgres at once.
 """
 
 from __future__ import annotations
@@ -10,16 +10,30 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from nightshift.errors import StoreError
 from nightshift.lake import Lake, journal
 from nightshift.manifest import Manifest
 from nightshift.retractions import FOLDER, Rule
+from nightshift.settings import Settings
 from nightshift.stages import CHALLENGER
 
+AD_COPY = "ad_copy"
 
-def retract(lake: Lake, rule: Rule, *, reason: str) -> dict[str, Any]:
-    """Record a retraction; returns the record with samples counted and datasets named."""
+
+def retract(
+    lake: Lake, rule: Rule, *, reason: str, settings: Settings | None = None
+) -> dict[str, Any]:
+    """Record a retraction; returns the record with samples counted and datasets named.
+
+    Args:
+        settings: of the store whose live copy is purged, too; None: the lake alone is looked at.
+
+    Raises:
+        StoreError: copy is retracted, and the store cannot be reached. The record stands.
+    """
     rule.mask()  # an empty rule is refused before anything is read
-    blends, samples = [], set()
+    blends: list[Manifest] = []
+    samples: dict[str, str] = {}
     for manifest in _manifests(lake, "blend"):
         found = _matching(lake, manifest, rule)
         samples |= found
@@ -34,17 +48,30 @@ def retract(lake: Lake, rule: Rule, *, reason: str) -> dict[str, Any]:
         "blends": sorted(m.folder for m in blends),
         "states": sorted(m.folder for m in states),
     }
+    # Recorded first: who publishes from now on leaves them out, and what is there goes below.
     journal.append(lake, FOLDER, record)
-    return record
+    copy = [sample for sample, kind in samples.items() if kind == AD_COPY]
+    if settings is None or not copy:
+        return record
+    from nightshift.store.ad_copy import withdraw
+
+    try:
+        return record | {"ad_copy_withdrawn": withdraw(settings, copy)}
+    except StoreError as error:
+        error.hint = (
+            "the retraction is recorded and the next night leaves them out; to take live copy out "
+            f"now, retract again once the store answers ({error.hint})"
+        )
+        raise
 
 
-def _matching(lake: Lake, blend: Manifest, rule: Rule) -> set[str]:
-    """Ids of the retracted samples in any arm of a blend."""
-    found: set[str] = set()
+def _matching(lake: Lake, blend: Manifest, rule: Rule) -> dict[str, str]:
+    """Ids and kinds of the retracted samples in any arm of a blend."""
+    found: dict[str, str] = {}
     for entry in blend.files:
         if entry.name.endswith(".parquet"):
             rows = lake.read(blend, entry.name).filter(rule.mask())
-            found.update(rows["sample_id"].to_list())
+            found.update(rows.select("sample_id", "kind").iter_rows())
     return found
 
 

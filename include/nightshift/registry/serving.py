@@ -1,7 +1,7 @@
-"""What customers are served: the alias, and the recommendations in Postgres that belong to it.
+"""What customers are served: the alias, and what belongs to it in Postgres.
 
-The two move together. A night's recommendations stay in the lake as a dataset, so going back is
-writing that dataset once more.
+Recommendations and advertising copy move with the alias. A night's recommendations stay in the lake
+as a dataset and its copy in the blend, so going back is writing these once more.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import polars as pl
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import Night
+from nightshift.registry.ad_copy import ad_copy_of
 from nightshift.registry.alias import Alias, live
 from nightshift.settings import Settings
 from nightshift.store.publish import publish
@@ -28,7 +29,7 @@ def recommendations_of(lake: Lake, alias: Alias) -> Manifest | None:
 
 
 def serve(settings: Settings, lake: Lake, alias: Alias, *, back: bool = False) -> bool:
-    """Write an entry's recommendations to Postgres, if the entry is still the live one.
+    """Write an entry's recommendations and copy to Postgres, if the entry is still the live one.
 
     Args:
         back: also when what is there is newer: somebody asked for it.
@@ -39,12 +40,14 @@ def serve(settings: Settings, lake: Lake, alias: Alias, *, back: bool = False) -
     manifest = recommendations_of(lake, alias)
     if manifest is None:
         return False
+    state = lake.get_ref(manifest.inputs["state"])
     frame = pl.read_parquet(lake.local_path(manifest.file("recommendations.parquet")))
     return publish(
         settings,
         frame,
         as_of=Night.parse(alias.night).end,
         model=model_name(alias),
+        ad_copy=lambda: ad_copy_of(lake, state),
         back=back,
         still=lambda: is_live(lake, alias),
     )

@@ -8,7 +8,7 @@ from typing import Any
 from nightshift.report import charts
 from nightshift.report.charts import Mark
 from nightshift.report.verdict import gate_words
-from nightshift.report.words import readable
+from nightshift.report.words import lift, readable
 
 
 def gate_table(verdict: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -40,7 +40,14 @@ def trials(recipe: Mapping[str, Any]) -> dict[str, Any]:
                 if (found := trial[name])["n"] and found["relative"] is not None
             ],
             "allowed": trial["allowed"],
-            "chosen": _weights(trial["strategies"]) == _weights(recipe["strategies"]),
+            "chosen": _weights(trial, trial) == _weights(recipe, trial),
+            "over": [
+                f"{readable(name).lower()}, {label.lower()}: "
+                f"{lift(found[place]['relative'], (found[place]['low'], found[place]['high']))}"
+                for name, found in trial.get("over", {}).items()
+                for place, (_, label) in TRIAL_SLICES.items()
+                if place != "warm" and found[place]["n"]
+            ],
         }
         for trial in tried["trials"]
     ]
@@ -68,10 +75,9 @@ def _candidate(strategies: Mapping[str, Mapping[str, Any]]) -> str:
     return "; ".join(parts) or "Nothing"
 
 
-def _weights(strategies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What tune chooses between; queries are never weighed."""
-    return {
-        name: (chosen["weight"], chosen.get("scope"))
-        for name, chosen in strategies.items()
-        if name in ("text_neighbours", "negatives")
-    }
+def _weights(chosen: Mapping[str, Any], trial: Mapping[str, Any]) -> dict[str, Any]:
+    """Weight and scope of the strategies that the trial chooses between; others are not weighed."""
+    off: Mapping[str, Any] = {"weight": 0.0}
+    strategies = chosen["strategies"]
+    found = {name: strategies.get(name, off) for name in trial["strategies"]}
+    return {name: (one["weight"], one.get("scope")) for name, one in found.items()}

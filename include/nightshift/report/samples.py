@@ -79,6 +79,7 @@ def sample_figures(
                     "accepted": examples[0].get(name, []),
                     "quarantined": examples[1].get(name, []),
                 },
+                "kind": recipe.get("kinds", {}).get(name),
                 "weight": recipe.get("strategies", {}).get(name, {}).get("weight"),
                 "scope": recipe.get("strategies", {}).get(name, {}).get("scope"),
                 "shards_failed": failed[name],

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from nightshift.settings.base import Section
 
 Approval = Literal["none", "new_line", "every_night"]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 # --- the shop --------------------------------------------------------------------------------
@@ -127,6 +128,9 @@ class FinetuneSettings(Section):
     refresh_passes: int = Field(4, ge=0, description="passes over the night's own events")
     batch: int = Field(128, ge=1, description="user windows per step")
     negatives: int = Field(1024, ge=1, description="shared sampled negatives per step")
+    sequence_batch: int = Field(
+        64, ge=1, description="synthetic sequences beside the real windows of a step, at most"
+    )
     learning_rate: float = Field(3e-3, gt=0)
     warm_learning_rate: float = Field(5e-4, gt=0)
     query_steps: int = Field(200, ge=0, description="steps of the query projection")
@@ -140,11 +144,22 @@ class TuneSettings(Section):
     withhold: float = Field(0.1, ge=0, lt=1)
     steps: int = Field(1200, ge=1, description="as many as first_steps, or it misjudges")
     weights: tuple[float, ...] = Field(
-        (0.1, 0.25, 0.5, 1.0), description="weights of text neighbours tried, beside zero"
+        (0.1, 0.25, 0.5, 1.0), description="weights of interactions tried, beside zero"
     )
     scopes: tuple[Literal["cold", "short", "all"], ...] = Field(
         ("cold", "short", "all"),
-        description="items they may move: without events, with few (generate.tail_events), all",
+        description="items that interactions and texts may move: without events, with few "
+        "(generate.tail_events), all",
+    )
+    sequence_weights: tuple[Share, ...] = Field(
+        (0.3,), description="weights of synthetic sequences tried; each trains a model of its own"
+    )
+    text_weights: tuple[Share, ...] = Field(
+        (0.25, 0.5),
+        description="shares tried of texts about an item in its embedding, where it is ranked",
+    )
+    profile_weights: tuple[Share, ...] = Field(
+        (0.25, 0.5), description="shares tried of texts about a customer in the text profile"
     )
     betas: tuple[float, ...] = Field(
         (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0),

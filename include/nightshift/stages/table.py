@@ -84,6 +84,7 @@ STAGES: dict[str, Stage] = {
             ),
             inputs=(_SNAPSHOT,),
             more=inputs.parent,
+            fingerprint="nightshift.recommend.candidates:models",
             gpu=True,
         ),
         Stage(

@@ -144,6 +144,24 @@ class RecommendationStaging(_Recommended, Base):
     __tablename__ = "recommendations_staging"
 
 
+class AdCopy(Base):
+    """What is live of the lines that sell an item; swapped with the recommendations."""
+
+    __tablename__ = "ad_copy"
+    sample_id: Mapped[str] = mapped_column(primary_key=True)
+    item_id: Mapped[str]
+    segment: Mapped[str | None]
+    """Whose taste it is written for; NULL: everybody's."""
+    text: Mapped[str]
+    night: Mapped[str]
+    """The night that made it."""
+    model: Mapped[str | None]
+    """The language model that wrote it."""
+    made_at: Mapped[datetime]
+    """When it first was live."""
+    __table_args__ = (Index("ad_copy_item_id", "item_id"),)
+
+
 class Publication(Base):
     """One row: which night and which model the live recommendations stem from."""
 

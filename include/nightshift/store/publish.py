@@ -1,4 +1,4 @@
-"""Writing the live recommendations: staged by COPY, swapped in one transaction."""
+"""Writing what is live for the shop: staged by COPY, swapped in one transaction."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import polars as pl
 from sqlalchemy import text
 
 from nightshift.settings import Settings
+from nightshift.store.ad_copy import LOCK, swap
+from nightshift.store.engine import SCHEMA as _SCHEMA
 from nightshift.store.engine import begin
-
-_SCHEMA = "nightshift"
 
 
 def publish(
@@ -23,15 +23,18 @@ def publish(
     *,
     as_of: datetime,
     model: str,
+    ad_copy: Callable[[], pl.DataFrame | None] = lambda: None,
     back: bool = False,
     still: Callable[[], bool] = lambda: True,
 ) -> bool:
-    """Replace the live recommendations, unless newer ones are live.
+    """Replace the live recommendations and the copy beside them, unless newer ones are live.
 
     Args:
         recommendations: contracts.RECOMMENDATIONS; pseudonyms are joined back to user ids here.
         as_of: the rows know events before this time; what is live only moves forward.
         model: what they were made with, for `nightshift.publication`.
+        ad_copy: the night's (`store.ad_copy`), asked once nobody else can publish or retract; None
+            leaves what is live.
         back: replace newer ones, too.
         still: asked once nobody else can publish; False leaves everything as it is.
 
@@ -44,8 +47,7 @@ def publish(
     )
     buffer.seek(0)
     with begin(settings) as connection:
-        # The row lock orders two publications; the later one sees what the first has done.
-        connection.execute(text(f"lock table {_SCHEMA}.publication in exclusive mode"))
+        connection.execute(text(LOCK))
         live = connection.execute(text(f"select as_of from {_SCHEMA}.publication")).scalar()  # noqa: S608
         if not still() or (live is not None and live > as_of and not back):
             return False
@@ -77,6 +79,9 @@ def publish(
             )
         )
         connection.execute(text(f"truncate {staging}"))
+        copy = ad_copy()
+        if copy is not None:
+            swap(connection, copy)
         connection.execute(
             text(
                 f"insert into {_SCHEMA}.publication (one, as_of, model, users, published_at)"  # noqa: S608

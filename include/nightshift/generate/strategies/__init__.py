@@ -66,6 +66,15 @@ def strategy_class(name: str) -> type[Strategy]:
     return found
 
 
+def produced_kind(name: str) -> str:
+    """The kind of sample that a strategy makes, one of contracts.SAMPLE_KINDS.
+
+    Raises:
+        SettingsError: there is no such strategy.
+    """
+    return strategy_class(name).produces
+
+
 def create_strategy(name: str, sources: Sources) -> Strategy:
     """The strategy, reading these sources."""
     return strategy_class(name)(sources)

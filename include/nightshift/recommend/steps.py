@@ -1,0 +1,150 @@
+"""What a training run learns from, and what is drawn for each of its steps.
+
+Every kind of draw has a generator of its own, so that an arm with hard negatives or synthetic
+sequences draws the very batches, negatives and masks of an arm without.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nightshift.recommend.windows import Batch, Part, SampleWindows, Windows, batches
+
+_Ints = npt.NDArray[Any]
+
+_HARD_PER_STEP = 4
+_BATCHES, _NEGATIVES, _SHOWN, _HARD, _SEQUENCES = 1, 2, 4, 6, 8
+"""Seeds of the generators, behind the run's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one training run does."""
+
+    steps: int
+    learning_rate: float
+    batch: int
+    negatives: int
+    seed: int
+    label: str = "train"
+    device: str = "cpu"
+    sequences: int = 64
+    """Synthetic windows beside the real ones of a step, at most."""
+
+    def works_on(self, data: TrainingSet) -> bool:
+        """Is there a step to take, and a row to take it on?"""
+        return self.steps > 0 and len(data.windows) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """What is learnt from."""
+
+    windows: Windows
+    negative_pool: npt.NDArray[np.int64]
+    """Codes that negatives are drawn from: items with events. A cold item is never a negative,
+    or its text would be taught that nobody wants it."""
+    hard: npt.NDArray[np.int32] | None = None
+    """[users, K] hard negatives of each user, -1 where there are none."""
+    extra: SampleWindows | None = None
+    """Synthetic sequences, on top of the real rows of every step."""
+
+    def extra_per_step(self, plan: Plan) -> int:
+        """Synthetic windows in a step: each comes as often as a real one, or as the plan allows."""
+        if self.extra is None or not len(self.extra):
+            return 0
+        fair = round(plan.batch * len(self.extra) / len(self.windows))
+        return min(max(1, fair), plan.sequences)
+
+
+class Items(NamedTuple):
+    """The items of some rows: codes, or places in a table; -1 is none."""
+
+    inputs: _Ints  # [B, L]
+    targets: _Ints  # [B, L + 1]
+    negatives: _Ints  # [n], shared by all rows
+    hard: _Ints | None = None  # [B, K], each row's own
+
+
+class Rows(NamedTuple):
+    """Rows that one forward pass takes."""
+
+    items: Items
+    lengths: _Ints  # [B]
+    weights: npt.NDArray[np.float32] | None = None  # [B] of their losses; None: 1
+
+    def of(self, part: Part) -> Rows:
+        """Those of one rank."""
+        some, items = part.rows, self.items
+        hard = None if items.hard is None else items.hard[some]
+        return Rows(
+            Items(items.inputs[some], items.targets[some], items.negatives, hard),
+            self.lengths[some],
+            None if self.weights is None else self.weights[some],
+        )
+
+
+class Step(NamedTuple):
+    """What is drawn for one step: the same on every rank."""
+
+    groups: tuple[Rows, ...]
+    """The real rows, then the synthetic ones if there are any."""
+    shown: npt.NDArray[np.bool_]  # [items] the others are shown by text alone
+
+
+def draw(data: TrainingSet, plan: Plan, n_items: int, id_dropout: float) -> Iterator[Step]:
+    """Steps without end."""
+    rng = {
+        of: np.random.default_rng([plan.seed, of]) for of in (_BATCHES, _NEGATIVES, _SHOWN, _HARD)
+    }
+    synthetic = _synthetic(data, plan)
+    for batch in batches(data.windows, plan.batch, rng[_BATCHES]):
+        hard = None if data.hard is None else _draw_hard(data.hard[batch.users], rng[_HARD])
+        negatives = rng[_NEGATIVES].choice(data.negative_pool, plan.negatives)
+        # Drawn for the whole catalogue: the same items lose their id in every arm.
+        shown = rng[_SHOWN].random(n_items, dtype=np.float32) >= id_dropout
+        groups = [Rows(Items(batch.inputs, batch.targets, negatives, hard), batch.lengths)]
+        if data.extra is not None and synthetic is not None:
+            made = next(synthetic)
+            items = Items(made.inputs, made.targets, negatives)
+            groups.append(Rows(items, made.lengths, data.extra.weights[made.users]))
+        yield Step(tuple(groups), shown)
+
+
+def _synthetic(data: TrainingSet, plan: Plan) -> Iterator[Batch] | None:
+    """Batches of the synthetic windows; None without any."""
+    size = data.extra_per_step(plan)
+    if data.extra is None or not size:
+        return None
+    return batches(data.extra.windows, size, np.random.default_rng([plan.seed, _SEQUENCES]))
+
+
+def _draw_hard(table: npt.NDArray[np.int32], rng: np.random.Generator) -> npt.NDArray[np.int32]:
+    """Some of each row's own negatives; a row with fewer than the widest loses none to filling."""
+    own = np.maximum((table >= 0).sum(axis=1), 1)
+    place = rng.integers(0, 2**31, _HARD_PER_STEP)[None, :] % own[:, None]
+    return np.take_along_axis(table, place, axis=1)
+
+
+def recode(groups: Sequence[Rows]) -> tuple[_Ints, tuple[Rows, ...]]:
+    """The distinct items of some rows, and every array as places among them (-1 stays -1)."""
+    arrays = [array for rows in groups for array in rows.items if array is not None]
+    flat = np.concatenate([array.ravel() for array in arrays]).astype(np.int64)
+    distinct, inverse = np.unique(flat, return_inverse=True)
+    if distinct[0] < 0:
+        distinct, inverse = distinct[1:], inverse - 1
+    ends = itertools.accumulate(array.size for array in arrays)
+    coded = (
+        inverse[end - array.size : end].reshape(array.shape)
+        for array, end in zip(arrays, ends, strict=True)
+    )
+    return distinct, tuple(
+        rows._replace(items=Items(*(next(coded) for array in rows.items if array is not None)))
+        for rows in groups
+    )

@@ -1,0 +1,158 @@
+"""Trying recipes on an inner night: train once for all that share it, place, judge."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from nightshift.recipes import weigh
+from nightshift.recommend import checkpoint
+from nightshift.recommend.arms import sample_rows, training_set
+from nightshift.recommend.candidates import TRAINS, Candidate, Strategies, kinds
+from nightshift.recommend.features import Floats
+from nightshift.recommend.parallel import train_model
+from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.recipe import Trial, best_beta
+from nightshift.recommend.sample_deltas import fit_sample_deltas
+from nightshift.recommend.sample_texts import Embed, ItemTexts, Profiles
+from nightshift.recommend.steps import Plan
+from nightshift.recommend.train import IdDeltas
+from nightshift.recommend.validation import Validation
+from nightshift.recommend.windows import Windows
+from nightshift.settings import Settings
+from nightshift.snapshot import Snapshot
+
+log = logging.getLogger("nightshift.tune")
+
+SEED = 0
+Trained = tuple[tuple[str, float], ...]
+"""Weights of the strategies that take part in training."""
+
+
+@dataclass
+class Trials:
+    """What the trials of one inner night share. The control goes first: it sets γ and β."""
+
+    settings: Settings
+    scratch: Path
+    snapshot: Snapshot
+    vectors: Floats  # [items, width]
+    accepted: pl.DataFrame
+    validation: Validation
+    embed: Embed
+    gamma: float = 0.0
+    _betas: tuple[float, ...] = field(init=False)
+    _models: dict[Trained, checkpoint.Checkpoint] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._betas = self.settings.tune.betas
+        self._user_keys = self.snapshot.users["user_key"].to_list()
+        self._made = set(self.accepted["strategy"].unique())
+        self._kinds = kinds(self.settings)
+
+    def worth_it(self, candidate: Candidate) -> bool:
+        """Is there a sample to try? A shop may lack what a strategy needs."""
+        lacking = [name for name in candidate.tries if name not in self._made]
+        for name in lacking:
+            log.info("tune: nothing of %s was accepted: nothing to try", name)
+        return not lacking
+
+    def run(self, candidate: Candidate) -> Trial:
+        """Train or take what is trained, place the samples, judge."""
+        settings, strategies = self.settings, candidate.strategies
+        tail = settings.generate.tail_events
+        samples = weigh(self.accepted, strategies, self.snapshot.items, tail_events=tail)
+        stored = self._trained(samples, strategies)
+        profiles = self._place(stored, samples, candidate)
+        if not candidate.tries and self.snapshot.shop.repeats:
+            self.gamma = self._best_gamma(stored)
+        ranker = ModelRanker(
+            stored,
+            self.vectors,
+            beta=0.0,
+            gamma=self.gamma,
+            profiles=profiles,
+            user_keys=self._user_keys,
+        )
+        figures = self.validation.judge(ranker, self._betas)
+        trial = Trial(strategies, figures, candidate.tries, candidate.group)
+        if not candidate.tries:
+            self._betas = (best_beta(trial, settings.tune.betas),)  # the control's, for all
+        return trial
+
+    def _trained(self, samples: pl.DataFrame, strategies: Strategies) -> checkpoint.Checkpoint:
+        """A model from nothing, the same for all candidates that train on the same."""
+        key: Trained = tuple(
+            (name, chosen["weight"])
+            for name, chosen in sorted(strategies.items())
+            if self._kinds[name] in TRAINS and chosen["weight"] and name in self._made
+        )
+        if key not in self._models:
+            self._models[key] = self._train(samples, [name for name, _ in key])
+        return self._models[key]
+
+    def _train(self, samples: pl.DataFrame, names: list[str]) -> checkpoint.Checkpoint:
+        finetune = self.settings.finetune
+        items = self.snapshot.items["item_id"].to_list()
+        stored = checkpoint.fresh(finetune.model, self.vectors, items, seed=SEED)
+        train_model(
+            self.settings,
+            self.scratch,
+            stored.model,
+            IdDeltas(stored.deltas),
+            torch.from_numpy(stored.features(self.vectors)),
+            training_set(self.snapshot, samples, max_length=finetune.model.max_length),
+            Plan(
+                self.settings.tune.steps,
+                finetune.learning_rate,
+                finetune.batch,
+                finetune.negatives,
+                SEED,
+                label=f"tune with {' and '.join(names)}" if names else "tune the control",
+                sequences=finetune.sequence_batch,
+            ),
+        )
+        return stored
+
+    def _place(
+        self, stored: checkpoint.Checkpoint, samples: pl.DataFrame, candidate: Candidate
+    ) -> Profiles | None:
+        """What does not train the model: deltas and texts of items, profiles of customers."""
+        finetune = self.settings.finetune
+        length = finetune.model.max_length
+        stored.texts = ItemTexts.of(self.snapshot, self.vectors, samples, self.embed)
+        fit_sample_deltas(
+            stored,
+            torch.from_numpy(stored.features(self.vectors)),
+            Windows.cover(self.snapshot.histories, length),
+            sample_rows(self.snapshot, samples, max_length=length),
+            steps=finetune.sample_steps,
+            rate=finetune.learning_rate,
+            seed=SEED,
+            label=f"tune {described(candidate)}",
+        )
+        return Profiles.of(samples, self.embed)
+
+    def _best_gamma(self, stored: checkpoint.Checkpoint) -> float:
+        """The weight of the user's own items with the control's best overall NDCG@10."""
+        found: dict[float, dict[str, Any]] = {}
+        for gamma in self.settings.tune.gammas:
+            ranker = ModelRanker(stored, self.vectors, beta=0.0, gamma=gamma)
+            found[gamma] = self.validation.judge(ranker, (0.0,))[0.0]
+        # A sum orders as a mean does, and is there for no users as well.
+        gammas = self.settings.tune.gammas
+        return max(gammas, key=lambda gamma: (float(found[gamma]["overall"].sum()), -gamma))
+
+
+def described(candidate: Candidate) -> str:
+    """`text_neighbours 0.1 short`: what a trial switches on."""
+    parts = [
+        " ".join(str(value) for value in (name, *candidate.strategies[name].values()))
+        for name in candidate.tries
+    ]
+    return ", ".join(parts) or "without samples"
