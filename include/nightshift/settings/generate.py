@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from nightshift.settings.base import Section
 from nightshift.settings.strategies import StrategySections
@@ -20,13 +20,38 @@ class Budget(Section):
 
 
 class EngineSettings(Section):
-    """What runs a language model."""
+    """What runs a language model: one that is loaded here, or a server's (openai)."""
 
-    name: Literal["ctranslate2", "transformers"] = Field(
+    name: Literal["ctranslate2", "transformers", "vllm", "openai"] = Field(
         "ctranslate2", description="what runs the language model"
     )
     model: Path | None = Field(None, description="model folder; default: SmolLM2 from its wheel")
-    batch: int = Field(32, ge=1)
+    batch: int = Field(32, ge=1, description="prompts in one batch")
+    batch_tokens: int = Field(
+        32_768, ge=1, description="transformers: tokens attended to in one batch, at most"
+    )
+    call_seconds: float = Field(
+        1800.0, gt=0, description="a model loaded here that takes longer for one call hangs"
+    )
+    gpu_memory: float = Field(
+        0.9, gt=0, le=1, description="vllm: share of the GPU's memory to take"
+    )
+    url: str | None = Field(
+        None, description="openai: where the API begins, such as http://127.0.0.1:8000/v1"
+    )
+    api_key: SecretStr | None = Field(None, description="openai: sent as a bearer token")
+    model_name: str | None = Field(
+        None, description="openai: the model to ask for; default: the only one that is served"
+    )
+    concurrency: int = Field(8, ge=1, description="openai: requests at the same time")
+    timeout_seconds: float = Field(120.0, gt=0, description="openai: one request, at most")
+    max_retries: int = Field(6, ge=0, description="openai: of one request, with longer waits each")
+    structured: Literal["none", "vllm", "llama.cpp"] = Field(
+        "none", description="openai: how the server is told which pattern a line must match"
+    )
+    send_top_k: bool = Field(
+        True, description="openai: false for a server that refuses top_k, as OpenAI's own does"
+    )
 
 
 class GenerateSettings(StrategySections):
