@@ -13,6 +13,8 @@ def models(night: Night, settings: Settings) -> dict[str, str | None]:
     """The digest of the language model; None when no strategy needs one or none is there."""
     if not any(map(needs_model, settings.generate.strategies)):
         return {"model": None}
+    if settings.generate.engine.name == "openai":
+        return {"model": None}  # what a server serves is in its settings, and in every chunk's key
     try:
         return {"model": model_source(settings).digest}
     except EngineError:

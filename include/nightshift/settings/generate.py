@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from nightshift.settings.base import Section
 from nightshift.settings.strategies import StrategySections
@@ -52,6 +53,16 @@ class EngineSettings(Section):
     send_top_k: bool = Field(
         True, description="openai: false for a server that refuses top_k, as OpenAI's own does"
     )
+
+    @field_validator("url")
+    @classmethod
+    def _is_plain(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://-")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("it is no http:// or https:// URL")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("a URL is shown: credentials belong into generate.engine.api_key")
+        return url
 
 
 class GenerateSettings(StrategySections):

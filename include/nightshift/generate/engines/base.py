@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,12 +56,11 @@ class Generated:
 class Interrupted(EngineError):
     """The engine failed when some prompts were answered: what those have cost is not lost.
 
-    `answered` holds their texts and their part of the tokens (as `Generated.tokens_of`), by place.
+    `answered` holds them by place: texts and their part of the tokens (as `Generated.tokens_of`),
+    or scores.
     """
 
-    def __init__(
-        self, error: EngineError, answered: dict[int, tuple[list[str], tuple[int, int]]]
-    ) -> None:
+    def __init__(self, error: EngineError, answered: Mapping[int, Any]) -> None:
         super().__init__(error.message, hint=error.hint, **error.context)
         self.answered = answered
 

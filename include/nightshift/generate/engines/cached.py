@@ -81,7 +81,7 @@ class CachedEngine(Engine):
             if stopped.answered and self.independent(sampling):
                 came = {keys[i]: _answer(*one) for i, one in sorted(stopped.answered.items())}
                 self._responses.add(folder, came)
-            raise EngineError(stopped.message, hint=stopped.hint, **stopped.context) from stopped
+            raise _plain(stopped) from stopped
         _check(self.name, len(generated.texts), len(keys))
         parts = generated.tokens_of or _even(generated, len(keys))
         made = {
@@ -101,7 +101,14 @@ class CachedEngine(Engine):
         found = self._responses.find(_SCORES, keys)
         lacking = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
         if lacking:
-            scores = self.engine.score(*map(list, zip(*lacking.values(), strict=True)))
+            keys_lacking = list(lacking)
+            try:
+                scores = self.engine.score(*map(list, zip(*lacking.values(), strict=True)))
+            except Interrupted as stopped:
+                came = {keys_lacking[i]: Answer(score=one) for i, one in stopped.answered.items()}
+                if came:
+                    self._responses.add(_SCORES, came)
+                raise _plain(stopped) from stopped
             _check(self.name, len(scores), len(lacking))
             made = {
                 key: Answer(score=float(score)) for key, score in zip(lacking, scores, strict=True)
@@ -130,6 +137,11 @@ def _together(answers: Sequence[Answer], *, cached: int) -> Generated:
         cached,
         tuple((answer.tokens, answer.prompt_tokens) for answer in answers),
     )
+
+
+def _plain(stopped: Interrupted) -> EngineError:
+    """The error alone: what came is kept by now."""
+    return EngineError(stopped.message, hint=stopped.hint, **stopped.context)
 
 
 def _even(generated: Generated, count: int) -> tuple[tuple[int, int], ...]:
