@@ -43,7 +43,7 @@ _USUAL_CHARS_A_TOKEN = 4
 """For servers that do not say what an answer took."""
 _BY_HEART = " red house over there"
 _BY_HEART_AT_LEAST = -3.0
-"""A word of it, when it comes for the fourth time: SmolLM2-135M gives -0.6, and one place off -6."""
+"""A word of it, when it comes for the fourth time: SmolLM2-135M gives -0.6; one place off, -6."""
 _STABLE = ("id", "root", "parent", "owned_by", "meta")
 """What /v1/models says of a model itself; the rest changes with every start or question."""
 
