@@ -85,19 +85,19 @@ def continued(
         here = np.arange(len(written))  # the continuation of each row of the batch
         ended = np.zeros(len(written), dtype=bool)
         for step in range(sampling.max_new_tokens):
-            chosen = _chosen(logits, hashes[here], step, sampling)
-            ended |= np.isin(chosen, stop)
-            for row, token in zip(here[~ended], chosen[~ended], strict=True):
+            picked = chosen(logits, hashes[here], step, sampling)
+            ended |= np.isin(picked, stop)
+            for row, token in zip(here[~ended], picked[~ended], strict=True):
                 written[row].append(int(token))
             if ended.all() or step + 1 == sampling.max_new_tokens:
                 break
             if ended.mean() >= _LEAVE:
                 stay = torch.from_numpy(np.flatnonzero(~ended)).to(model.device)
                 cache.batch_select_indices(stay)
-                mask, here, chosen = mask[stay], here[~ended], chosen[~ended]
+                mask, here, picked = mask[stay], here[~ended], picked[~ended]
                 ended = np.zeros(len(here), dtype=bool)
             mask = torch.cat([mask, mask.new_ones(len(here), 1)], dim=1)
-            ids = torch.from_numpy(chosen[:, None]).to(model.device)
+            ids = torch.from_numpy(picked[:, None]).to(model.device)
             place = mask.sum(dim=1, keepdim=True) - 1
             logits = _last_logits(model, ids, mask, place, cache)
     return written
@@ -115,20 +115,25 @@ def _last_logits(model: Any, ids: Any, mask: Any, place: Any, cache: Any) -> Any
     ).logits[:, -1]
 
 
-def _chosen(logits: Any, hashes: Hashes, step: int, sampling: Sampling) -> npt.NDArray[np.int64]:
-    """The next token of every row: [rows]."""
-    chosen: npt.NDArray[np.int64]
+def chosen(logits: Any, hashes: Hashes, step: int, sampling: Sampling) -> npt.NDArray[np.int64]:
+    """The next token of every row: [rows].
+
+    Args:
+        logits: [rows, vocabulary].
+        hashes: [rows].
+    """
+    found: npt.NDArray[np.int64]
     if sampling.temperature == 0:
-        chosen = logits.float().argmax(dim=-1).cpu().numpy()
-        return chosen
+        found = logits.float().argmax(dim=-1).cpu().numpy()
+        return found
     k = min(sampling.top_k or logits.shape[-1], logits.shape[-1])
     best, tokens = logits.float().topk(k, dim=-1)
     tokens = tokens.cpu().numpy()
     now = combine(hashes, np.full(len(hashes), step, dtype=np.uint64))
     noise = gumbel(combine(now[:, None], tokens.astype(np.uint64)))
     winner = (best.cpu().numpy() / sampling.temperature + noise).argmax(axis=1)
-    chosen = tokens[np.arange(len(tokens)), winner]
-    return chosen
+    found = tokens[np.arange(len(tokens)), winner]
+    return found
 
 
 def left_padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Any, Any]:

@@ -29,7 +29,10 @@ def gbnf(pattern: str) -> str | None:
     'root ::= ("red" | "blue") " " [a-z]{2,}'
     """
     try:
-        tokens = list(parser.parse(pattern))
+        parsed = parser.parse(pattern)
+        if parsed.state.flags & ~re.UNICODE:
+            return None  # such as (?i)
+        tokens = list(parsed)
         if tokens and tokens[0] in _STARTS:
             tokens = tokens[1:]
         if tokens and tokens[-1] in _STOPS:
