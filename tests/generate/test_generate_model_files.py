@@ -67,7 +67,7 @@ def random_adapter(tiny: Path, folder: Path, seed: int = 1) -> Adapter:
     torch.manual_seed(seed)
     base = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.bfloat16)
     how = LoraConfig(
-        r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], init_lora_weights=False
+        r=4, lora_alpha=64, target_modules=["q_proj", "v_proj"], init_lora_weights=False
     )
     get_peft_model(base, how).save_pretrained(folder)
     digest = digest_of([sha256_of(folder / name) for name in ADAPTER_FILES])

@@ -1,6 +1,6 @@
-"""What is no dataset: generated chunks, old leases, scratch that a killed run left, local copies.
+"""What is no dataset: generated chunks, a language model's responses, old leases, scratch, local copies.
 
-A chunk or a copy that is gone is made or fetched anew; it costs time, never a result.
+A chunk, a response or a copy that is gone is made or fetched anew; it costs time, never a result.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from nightshift.housekeeping.inventory import span_of
 from nightshift.housekeeping.work import LEASES, SWEEP
 from nightshift.lake import Lake, Stored
 
-CHUNKS, EMBEDDINGS, REGISTRY = "chunks", "embeddings", "registry"
+CHUNKS, RESPONSES = "chunks", "responses"
+EMBEDDINGS, MODELS, REGISTRY = "embeddings", "models", "registry"
 
 
-def sweep_chunks(lake: Lake, row: Row, *, before: float, dry_run: bool) -> None:
-    """Remove chunks that were written before; one listing for each of their 256 folders."""
-    for prefix in lake.names(CHUNKS):
-        folder = f"{CHUNKS}/{prefix}"
+def sweep_cache(lake: Lake, row: Row, name: str, *, before: float, dry_run: bool) -> None:
+    """Remove chunks or responses that were written before; one listing for each folder below.
+
+    Chunks have 256 of them, responses one for each engine that was ever asked.
+    """
+    for prefix in lake.names(name):
+        folder = f"{name}/{prefix}"
         _sweep(lake, row, lake.stored(folder), before=before, why="old", dry_run=dry_run)
         if not dry_run:
             lake.remove_empty_folders(folder)

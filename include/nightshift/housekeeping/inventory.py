@@ -20,7 +20,7 @@ from nightshift.night import INNER, Night, parse_time
 
 log = logging.getLogger("nightshift.housekeeping")
 
-NO_DATASETS = frozenset({"registry", "leases", "chunks", "embeddings"})
+NO_DATASETS = frozenset({"registry", "leases", "chunks", "responses", "embeddings", "models"})
 """Folders of the lake's root that hold something else, as do those that begin with `_`."""
 _NIGHT, _AS_OF = "night=", "as_of="
 

@@ -91,9 +91,11 @@ def _caches(
 ) -> None:
     grace, old = now - retention.grace_hours * _HOUR, now - retention.chunk_days * _DAY
     row = accounts.row
-    caches.sweep_chunks(lake, row(caches.CHUNKS), before=min(old, grace), dry_run=dry_run)
+    for name in (caches.CHUNKS, caches.RESPONSES):
+        caches.sweep_cache(lake, row(name), name, before=min(old, grace), dry_run=dry_run)
     caches.sweep_leases(lake, row(LEASES), before=grace, since=accounts.since, dry_run=dry_run)
     caches.count(lake, row(caches.EMBEDDINGS), caches.EMBEDDINGS)
+    caches.count(lake, row(caches.MODELS), caches.MODELS)
     caches.count(lake, row(caches.REGISTRY), caches.REGISTRY)
     caches.sweep_scratch(lake, row("scratch"), before=grace, dry_run=dry_run)
     if not lake.is_local:
