@@ -17,7 +17,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ["NIGHTSHIFT_CONFIG"] = os.devnull  # a developer's own nightshift.toml does not count
 for _name in [name for name in os.environ if name.startswith("NIGHTSHIFT_")]:
-    if _name != "NIGHTSHIFT_CONFIG":
+    if _name != "NIGHTSHIFT_CONFIG" and not _name.startswith("NIGHTSHIFT_TEST_"):
         del os.environ[_name]
 
 import psycopg2  # noqa: E402

@@ -152,6 +152,16 @@ def test_a_model_that_is_not_there_fails_with_the_way_to_get_it(tmp_path: Path) 
     assert found["language model"].hint
 
 
+def test_a_language_model_behind_a_server_that_is_down_fails(tmp_path: Path) -> None:
+    engine = {"name": "openai", "url": "http://127.0.0.1:9/v1"}
+    settings = Settings(home=tmp_path, generate={"engine": engine})
+
+    found = {f.what: f for f in packages.models(settings)}
+
+    assert found["language model"].status == FAIL
+    assert "http://127.0.0.1:9/v1/models gave no answer" in found["language model"].detail
+
+
 def test_no_language_model_is_looked_for_when_no_strategy_wants_one(tmp_path: Path) -> None:
     settings = Settings(
         home=tmp_path,

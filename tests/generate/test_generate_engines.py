@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from factories import make_settings
 from nightshift.errors import EngineError
 from nightshift.generate.engines import create
-from nightshift.generate.engines.base import Engine, Sampling
+from nightshift.generate.engines.base import Engine, Sampling, prompt_hash
+from nightshift.generate.engines.decoding import chosen
 from nightshift.generate.engines.model_files import ct2_folder, hf_folder, model_source
 from nightshift.generate.queries import shipped_pairs
 from nightshift.generate.templates import template
@@ -43,6 +46,76 @@ def test_lines_come_back_and_the_seed_decides_which(engine: Engine) -> None:
     assert engine.generate(PROMPTS, SAMPLING, prefix=PREFIX) == first
     other = Sampling(max_new_tokens=8, temperature=0.7, per_prompt=2, seed=4)
     assert engine.generate(PROMPTS, other, prefix=PREFIX).texts != first.texts
+
+
+def test_a_sampled_answer_of_transformers_does_not_know_its_batch(model_settings: Settings) -> None:
+    """A random generator's state would; noise that is a hash of the row does not. Rounding does."""
+    own = {"name": "transformers", "batch": 16}
+    engine = create(model_settings.with_({"generate": {"engine": own}}))
+    assert engine.independent(SAMPLING)
+    products = [pair.text for pair in shipped_pairs()[3:15]]
+    prompts = [QUERIES.prompt({"text": text}) for text in products]
+    how = Sampling(max_new_tokens=4, temperature=0.9, per_prompt=4, seed=3)
+    together = engine.generate(prompts, how, prefix=PREFIX)
+    turned = engine.generate(prompts[::-1], how, prefix=PREFIX)
+    alone = [engine.generate([prompt], how, prefix=PREFIX).texts[0] for prompt in prompts[:4]]
+    assert len({tuple(texts) for texts in together.texts}) == 12
+    same = [
+        a == b
+        for one, two in zip(together.texts, turned.texts[::-1], strict=True)
+        for a, b in zip(one, two, strict=True)
+    ]
+    apart = [
+        a == b
+        for one, two in zip(together.texts, alone, strict=False)
+        for a, b in zip(one, two, strict=True)
+    ]
+    assert np.mean(same) > 0.75
+    assert np.mean(apart) > 0.7
+    assert sum(written for written, _ in together.tokens_of) == together.tokens
+
+
+def test_ctranslate2_says_that_its_draws_are_shared(model_settings: Settings) -> None:
+    engine = create(model_settings)
+    assert not engine.independent(SAMPLING)
+    cold = Sampling(max_new_tokens=8, temperature=0)
+    assert engine.independent(cold)
+    together = engine.generate(PROMPTS, cold, prefix=PREFIX)
+    alone = [engine.generate([prompt], cold, prefix=PREFIX).texts[0] for prompt in PROMPTS]
+    assert together.texts == alone
+
+
+def test_gumbel_noise_draws_from_the_softmax() -> None:
+    """Against the exact probabilities: what top-k leaves, at its temperature."""
+    logits = torch.tensor([[1.0, 3.0, 2.0, -1.0, 2.5]]).repeat(20_000, 1)
+    hashes = np.array([prompt_hash(1, "p", str(i)) for i in range(20_000)], dtype=np.uint64)
+    how = Sampling(temperature=0.8, top_k=3)
+    drawn = np.bincount(chosen(logits, hashes, 5, how), minlength=5) / 20_000
+    weights = np.exp(np.array([-np.inf, 3.0, 2.0, -np.inf, 2.5]) / 0.8)
+    assert np.abs(drawn - weights / weights.sum()).max() < 0.01
+    assert (chosen(logits, hashes, 5, how) != chosen(logits, hashes, 6, how)).mean() > 0.3
+
+
+@pytest.mark.parametrize("changes", [{"batch": 1}, {"batch_tokens": 1}, {"batch_tokens": 700}])
+def test_batches_hold_every_prompt_whatever_their_bounds(
+    changes: dict[str, int], model_settings: Settings
+) -> None:
+    own = {"name": "transformers"} | changes
+    engine = create(model_settings.with_({"generate": {"engine": own}}))
+    cold = Sampling(max_new_tokens=2, temperature=0)
+    texts = engine.generate([*PROMPTS, ""], cold, prefix=PREFIX).texts
+    assert [len(found) for found in texts] == [1, 1, 1, 1]
+    assert engine.generate(["", "a"], cold).texts != []
+
+
+def test_an_engine_that_hangs_is_an_error(model_settings: Settings) -> None:
+    engine = create(model_settings.with_({"generate": {"engine": {"call_seconds": 0.2}}}))
+    waits = threading.Event()
+    engine._generate = lambda *_: waits.wait(60)  # type: ignore[attr-defined]
+    for _ in range(2):  # the second one, too: the first still has the thread
+        with pytest.raises(EngineError, match=r"ctranslate2 did not come back within 0\.2 s"):
+            engine.generate(["a"], SAMPLING)
+    waits.set()
 
 
 def test_the_likeliest_text_is_about_the_product(engine: Engine) -> None:
@@ -125,5 +198,5 @@ def test_a_broken_model_is_an_engine_error_and_leaves_nothing(tmp_path: Path) ->
     settings = make_settings(tmp_path).with_({"generate": {"engine": {"model": str(broken)}}})
     with pytest.raises(EngineError, match="could not be converted"):
         create(settings).generate(["a"], SAMPLING)
-    left = [path.name for path in (tmp_path / "models").glob("*/*")]
-    assert left == ["hf.lock"]
+    left = {path.name for path in (tmp_path / "models").glob("*/*")}
+    assert left == {"hf.lock", "ct2-int8.lock"}

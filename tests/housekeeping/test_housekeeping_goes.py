@@ -302,8 +302,10 @@ def test_no_empty_folder_is_left_that_would_look_like_a_night(
 
 def test_caches_go_by_age(six_nights: Settings, lake: Lake) -> None:
     old, young = plant(lake, "chunks/ab/old.parquet"), plant(lake, "chunks/ab/young.parquet")
-    vectors = plant(lake, "embeddings/e/segment.parquet")
-    for path in (old, vectors):
+    answers = plant(lake, "responses/0a/cd/cdef/old.parquet")
+    fresh = plant(lake, "responses/0a/cd/cdef/young.parquet")
+    vectors, model = plant(lake, "embeddings/e/segment.parquet"), plant(lake, "models/0/hf/x.json")
+    for path in (old, answers, vectors, model):
         age(lake, path, 61 * DAYS)
     left = lake.scratch / "tmpkilled" / "half.parquet"
     left.parent.mkdir(parents=True)
@@ -317,10 +319,11 @@ def test_caches_go_by_age(six_nights: Settings, lake: Lake) -> None:
 
     found = objects(lake)
     assert old not in found
-    assert {young, vectors} <= found
+    assert answers not in found
+    assert {young, fresh, vectors, model} <= found
     assert not left.parent.exists()
     assert working.is_dir()
-    assert accounts.rows["chunks"].gone == 1
+    assert accounts.rows["chunks"].gone == accounts.rows["responses"].gone == 1
     assert accounts.rows["scratch"].gone == 1
 
 

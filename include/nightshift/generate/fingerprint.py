@@ -23,6 +23,9 @@ def models(night: Night, settings: Settings) -> dict[str, Any]:
     prices = {} if settings.generate.budget.money is None else {"prices": price_list(settings)}
     if not any(map(needs_model, settings.generate.strategies)):
         return {"model": None, **prices}
+    if settings.generate.engine.name == "openai":
+        # What a server serves is in its settings, and in every chunk's key.
+        return {"model": None, **prices}
     try:
         return {"model": model_source(settings).digest, **prices}
     except EngineError:

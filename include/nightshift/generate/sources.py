@@ -59,7 +59,8 @@ class Sources:
 
     @cached_property
     def engine(self) -> Engine:
-        """The language model that the settings name; loaded at its first prompt."""
+        """The language model that the settings name; loaded at its first prompt that is new."""
         from nightshift.generate.engines import create
+        from nightshift.generate.engines.cached import CachedEngine
 
-        return create(self.settings)
+        return CachedEngine(create(self.settings, lake=self.lake), self.lake)

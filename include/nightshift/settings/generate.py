@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from nightshift.settings.base import Section
 from nightshift.settings.strategies import StrategySections
@@ -26,13 +27,48 @@ class Budget(Section):
 
 
 class EngineSettings(Section):
-    """What runs a language model."""
+    """What runs a language model: one that is loaded here, or a server's (openai)."""
 
-    name: Literal["ctranslate2", "transformers"] = Field(
+    name: Literal["ctranslate2", "transformers", "vllm", "openai"] = Field(
         "ctranslate2", description="what runs the language model"
     )
     model: Path | None = Field(None, description="model folder; default: SmolLM2 from its wheel")
-    batch: int = Field(32, ge=1)
+    batch: int = Field(32, ge=1, description="prompts in one batch")
+    batch_tokens: int = Field(
+        32_768, ge=1, description="transformers: tokens attended to in one batch, at most"
+    )
+    call_seconds: float = Field(
+        1800.0, gt=0, description="a model loaded here that takes longer for one call hangs"
+    )
+    gpu_memory: float = Field(
+        0.9, gt=0, le=1, description="vllm: share of the GPU's memory to take"
+    )
+    url: str | None = Field(
+        None, description="openai: where the API begins, such as http://127.0.0.1:8000/v1"
+    )
+    api_key: SecretStr | None = Field(None, description="openai: sent as a bearer token")
+    model_name: str | None = Field(
+        None, description="openai: the model to ask for; default: the only one that is served"
+    )
+    concurrency: int = Field(8, ge=1, description="openai: requests at the same time")
+    timeout_seconds: float = Field(120.0, gt=0, description="openai: one request, at most")
+    max_retries: int = Field(6, ge=0, description="openai: of one request, with longer waits each")
+    structured: Literal["none", "vllm", "llama.cpp"] = Field(
+        "none", description="openai: how the server is told which pattern a line must match"
+    )
+    send_top_k: bool = Field(
+        True, description="openai: false for a server that refuses top_k, as OpenAI's own does"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_plain(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://-")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("it is no http:// or https:// URL")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("a URL is shown: credentials belong into generate.engine.api_key")
+        return url
 
 
 class GenerateSettings(StrategySections):

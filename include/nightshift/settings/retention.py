@@ -31,7 +31,10 @@ class RetentionSettings(Section):
         72.0, ge=0, description="nothing written or worked on more recently is touched"
     )
     chunk_days: float = Field(
-        60.0, ge=0, description="generated chunks, and local copies of a remote lake, stay so long"
+        60.0,
+        ge=0,
+        description="generated chunks, answers of language models, and local copies of a remote "
+        "lake stay so long",
     )
     fit_days: float = Field(60.0, ge=0, description="what strategies have learnt stays so long")
     response_days: float = Field(

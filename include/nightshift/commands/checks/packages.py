@@ -77,6 +77,9 @@ def models(settings: Settings) -> Iterator[Finding]:
     from nightshift.generate.engines.model_files import model_source
 
     engine = settings.generate.engine.name
+    if engine == "openai":
+        yield _server(settings)
+        return
     if _installed(engine) is None:
         hint = "pip install nightshift[worker], or set generate.engine.name"
         yield Finding(FAIL, "engine", f"{engine} is not installed", hint)
@@ -84,3 +87,15 @@ def models(settings: Settings) -> Iterator[Finding]:
         yield Finding(OK, "language model", f"{model_source(settings).path} ({engine})")
     except NightshiftError as error:
         yield Finding(FAIL, "language model", error.message, error.hint)
+
+
+def _server(settings: Settings) -> Finding:
+    """Whether the configured server answers; asked once, a start may wait for it."""
+    from nightshift.generate.engines import create
+
+    try:
+        engine = create(settings.with_({"generate": {"engine": {"max_retries": 0}}}))
+        served = engine.identity["model"]["id"]
+        return Finding(OK, "language model", f"{served} at {settings.generate.engine.url} (openai)")
+    except NightshiftError as error:
+        return Finding(FAIL, "language model", error.message, error.hint)

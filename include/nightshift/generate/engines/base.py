@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from nightshift.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,27 +20,55 @@ class Sampling:
 
     max_new_tokens: int = 16
     temperature: float = 0.7
-    """0 takes the likeliest token."""
+    """0 takes the likeliest token, and gives one continuation however many are asked for."""
     top_k: int = 50
+    """0: every token may come."""
     per_prompt: int = 1
     """Continuations of each prompt."""
     seed: int = 0
+    pattern: str | None = None
+    """A regular expression that the line must match. A help, no promise: an engine that cannot
+    constrain its output writes freely, and who asks parses strictly either way."""
+
+    @property
+    def count(self) -> int:
+        """Continuations that each prompt gets."""
+        return 1 if self.temperature == 0 else self.per_prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """Continuations of each prompt, [prompts][per_prompt], and the tokens they took together."""
+    """Continuations of each prompt, [prompts][per_prompt], and the tokens they took together.
+
+    The tokens are those of the answers, also of answers that were found and not made: the same
+    call gives the same counts. `cached` says how many prompts cost nothing this time.
+    """
 
     texts: list[list[str]]
     tokens: int
     prompt_tokens: int = 0
+    """Tokens of all prompts, the prefix counted with each of them, as a server bills them."""
     cached: int = 0
+    tokens_of: tuple[tuple[int, int], ...] = ()
+    """Each prompt's part of `tokens` and of `prompt_tokens`; empty: only the sums are known."""
+
+
+class Interrupted(EngineError):
+    """The engine failed when some prompts were answered: what those have cost is not lost.
+
+    `answered` holds them by place: texts and their part of the tokens (as `Generated.tokens_of`),
+    or scores.
+    """
+
+    def __init__(self, error: EngineError, answered: Mapping[int, Any]) -> None:
+        super().__init__(error.message, hint=error.hint, **error.context)
+        self.answered = answered
 
 
 class Engine(ABC):
     """A loaded language model. Deterministic for the same call, versions, machine and threads."""
 
-    name: ClassVar[str]
+    name: str
 
     @property
     @abstractmethod
@@ -47,7 +78,15 @@ class Engine(ABC):
     @property
     @abstractmethod
     def model(self) -> dict[str, str]:
-        """Name and digest of the model, for a sample's lineage."""
+        """Name and digest of the model, and its adapter's if it has one, for a sample's lineage."""
+
+    def independent(self, sampling: Sampling) -> bool:  # noqa: ARG002
+        """Whether a prompt's answers are its own: the same whoever is asked about beside it.
+
+        Up to rounding: sums of another batch may differ in their last bits, and where two tokens
+        are as likely as each other that bit decides. False unless the engine knows better.
+        """
+        return False
 
     @abstractmethod
     def generate(
@@ -59,7 +98,7 @@ class Engine(ABC):
             prefix: text in front of every prompt, which a backend may read just once.
 
         Raises:
-            EngineError: the model could not be loaded, or the backend failed.
+            EngineError: the model could not be loaded, or the backend failed or hangs.
         """
 
     @abstractmethod
@@ -76,3 +115,11 @@ class Engine(ABC):
 def first_line(text: str) -> str:
     """What comes before the first line break."""
     return text.split("\n", 1)[0]
+
+
+def prompt_hash(seed: int, *texts: str) -> int:
+    """64 bits of a seed and a prompt's whole text: what its draws depend on, and nothing else."""
+    digest = hashlib.sha256(str(seed).encode())
+    for text in texts:
+        digest.update(b"\x1f" + text.encode(errors="surrogatepass"))
+    return int.from_bytes(digest.digest()[:8], "big")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,20 +18,23 @@ from nightshift.generate.engines.tokens import Tokens
 
 
 class CTranslate2Engine(LocalEngine):
-    name: ClassVar[str] = "ctranslate2"
-    compute_type: ClassVar[str] = "int8"
+    name = "ctranslate2"
+    compute_type = "int8"
 
     @property
     def versions(self) -> str:
         return version("ctranslate2")
 
+    def independent(self, sampling: Sampling) -> bool:
+        """Rows of a batch draw from one random state: only the likeliest token is a row's own."""
+        return sampling.temperature == 0
+
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens(ct2_folder(self.settings))
+        return Tokens(ct2_folder(self.settings, lake=self._lake, adapter=self._adapter))
 
     def _generator(self, seed: int) -> Any:
-        """A new one each call: a live generator keeps the random state it was made with."""
-        folder = ct2_folder(self.settings)
+        folder = ct2_folder(self.settings, lake=self._lake, adapter=self._adapter)
         try:
             import ctranslate2
 
@@ -49,11 +52,20 @@ class CTranslate2Engine(LocalEngine):
                 hint=f"delete {folder} and run again, or set generate.engine.name=transformers",
             ) from error
 
+    @cached_property
+    def _seedless(self) -> Any:
+        """For what draws nothing. Draws need a new one each call: a live generator goes on with the
+        random state that it was made with."""
+        return self._generator(0)
+
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
     ) -> Generated:
         if not prompts:
             return Generated([], 0)
+        return self._bounded(lambda: self._generate(prompts, sampling, prefix))
+
+    def _generate(self, prompts: Sequence[str], sampling: Sampling, prefix: str) -> Generated:
         tokens = self._tokens
         greedy = sampling.temperature == 0
         options: dict[str, Any] = {
@@ -61,32 +73,47 @@ class CTranslate2Engine(LocalEngine):
             "max_length": sampling.max_new_tokens,
             "sampling_topk": 1 if greedy else sampling.top_k,
             "sampling_temperature": 1.0 if greedy else sampling.temperature,
-            "num_hypotheses": 1 if greedy else sampling.per_prompt,
+            "num_hypotheses": sampling.count,
             "include_prompt_in_result": False,
             "end_token": tokens.line_ends,
         }
-        if prefix:
-            options["static_prompt"] = tokens.names(tokens.encode([prefix])[0])
-        rows = [tokens.names(ids) for ids in tokens.encode(prompts)]
+        head = tokens.encode([prefix])[0] if prefix else []
+        if head:
+            options["static_prompt"] = tokens.names(head)
+        rows = tokens.encode(prompts)
+        generator = self._seedless if greedy else self._generator(sampling.seed)
         try:
-            results = self._generator(sampling.seed).generate_batch(rows, **options)
+            results = generator.generate_batch([tokens.names(ids) for ids in rows], **options)
         except (RuntimeError, ValueError) as error:
             raise _failed(error) from error
-        ids = [sequence for result in results for sequence in result.sequences_ids]
-        texts = iter(first_line(text) for text in tokens.decode(ids))
-        grouped = [[next(texts) for _ in result.sequences_ids] for result in results]
-        return Generated(grouped, sum(map(len, ids)))
+        ids = [result.sequences_ids for result in results]
+        texts = iter(first_line(t) for t in tokens.decode([s for found in ids for s in found]))
+        tokens_of = tuple(
+            (sum(map(len, found)), len(head) + len(row))
+            for found, row in zip(ids, rows, strict=True)
+        )
+        return Generated(
+            [[next(texts) for _ in found] for found in ids],
+            sum(written for written, _ in tokens_of),
+            sum(read for _, read in tokens_of),
+            tokens_of=tokens_of,
+        )
 
     def score(
         self, prompts: Sequence[str], continuations: Sequence[str]
     ) -> npt.NDArray[np.float64]:
         if not prompts:
             return np.zeros(0)
+        return self._bounded(lambda: self._score(prompts, continuations))
+
+    def _score(
+        self, prompts: Sequence[str], continuations: Sequence[str]
+    ) -> npt.NDArray[np.float64]:
         tokens = self._tokens
         heads, tails = tokens.encode(prompts), tokens.encode(continuations)
         rows = [tokens.names(h + t) for h, t in zip(heads, tails, strict=True)]
         try:
-            results = self._generator(0).score_batch(
+            results = self._seedless.score_batch(
                 rows, max_batch_size=self.settings.generate.engine.batch
             )
         except (RuntimeError, ValueError) as error:

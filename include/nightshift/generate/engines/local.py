@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
+from nightshift.generate.engines.adapter import Adapter
 from nightshift.generate.engines.base import Engine
-from nightshift.generate.engines.model_files import model_source
+from nightshift.generate.engines.bounded import Worker
+from nightshift.generate.engines.model_files import hf_folder, model_source
+from nightshift.lake import Lake
 from nightshift.settings import Settings
+
+T = TypeVar("T")
 
 
 class LocalEngine(Engine):
     """An engine over model files of this machine; nothing is loaded before it is asked.
+
+    Args:
+        lake: where conversions are shared with other machines; None: this machine's alone.
 
     Raises:
         EngineError: no model is installed or configured.
@@ -20,9 +30,12 @@ class LocalEngine(Engine):
 
     compute_type: ClassVar[str]
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, lake: Lake | None = None, adapter: Adapter | None = None
+    ) -> None:
         self.settings = settings
         self._source = model_source(settings)
+        self._lake, self._adapter = lake, adapter
 
     @property
     @abstractmethod
@@ -38,8 +51,24 @@ class LocalEngine(Engine):
             "compute_type": self.compute_type,
             "threads": self.settings.compute.threads,
             "batch": self.settings.generate.engine.batch,
+            **self._adapted,
         }
 
     @cached_property
     def model(self) -> dict[str, str]:
-        return {"name": self._source.name, "digest": self._source.digest}
+        return {"name": self._source.name, "digest": self._source.digest, **self._adapted}
+
+    @property
+    def _adapted(self) -> dict[str, str]:
+        return {} if self._adapter is None else {"adapter": self._adapter.digest}
+
+    def _hf_folder(self) -> Path:
+        return hf_folder(self.settings, lake=self._lake, adapter=self._adapter)
+
+    @cached_property
+    def _worker(self) -> Worker:
+        return Worker()
+
+    def _bounded(self, call: Callable[[], T]) -> T:
+        """`call`, with an end: a backend that hangs is an EngineError."""
+        return self._worker.run(call, self.settings.generate.engine.call_seconds, self.name)

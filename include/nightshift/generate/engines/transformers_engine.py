@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nightshift.compute import device, set_up_torch
 from nightshift.errors import EngineError
-from nightshift.generate.engines.base import Generated, Sampling, first_line
+from nightshift.generate.engines.base import Generated, Sampling, first_line, prompt_hash
+from nightshift.generate.engines.decoding import continued, left_padded, read_prefix
 from nightshift.generate.engines.local import LocalEngine
-from nightshift.generate.engines.model_files import hf_folder
 from nightshift.generate.engines.tokens import Tokens
 
 
 class TransformersEngine(LocalEngine):
-    name: ClassVar[str] = "transformers"
-    compute_type: ClassVar[str] = "bfloat16"
+    name = "transformers"
+    compute_type = "bfloat16"
 
     @property
     def versions(self) -> str:
@@ -28,15 +28,21 @@ class TransformersEngine(LocalEngine):
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        return super().identity | {"device": str(device(self.settings))}
+        return super().identity | {
+            "device": str(device(self.settings)),
+            "batch_tokens": self.settings.generate.engine.batch_tokens,
+        }
+
+    def independent(self, sampling: Sampling) -> bool:  # noqa: ARG002
+        return True
 
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens(hf_folder(self.settings))
+        return Tokens(self._hf_folder())
 
     @cached_property
     def _model(self) -> Any:
-        folder = hf_folder(self.settings)
+        folder = self._hf_folder()
         try:
             import torch
             from transformers import AutoModelForCausalLM
@@ -60,63 +66,70 @@ class TransformersEngine(LocalEngine):
     ) -> Generated:
         if not prompts:
             return Generated([], 0)
-        import torch
+        return self._bounded(lambda: self._generate(prompts, sampling, prefix))
 
-        model = self._model
+    def _generate(self, prompts: Sequence[str], sampling: Sampling, prefix: str) -> Generated:
+        model, ends = self._model, self._tokens.line_ends
         head = self._tokens.encode([prefix])[0] if prefix else []
-        rows = [head + ids for ids in self._tokens.encode(prompts)]
-        batch = self.settings.generate.engine.batch
-        order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))  # little padding
+        rows = self._tokens.encode(prompts)
+        read = [len(head) + len(row) for row in rows]
+        # The model goes on from a row's last token, so every row has one.
+        head, start = head[:-1], head[-1:]
+        rows = [start + row or ends[:1] for row in rows]
         texts: list[list[str]] = [[] for _ in rows]
-        used = 0
-        torch.manual_seed(sampling.seed)
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
-            try:
-                grouped, count = self._continue(model, [rows[i] for i in chosen], sampling)
-            except RuntimeError as error:
-                raise _failed(error) from error
-            used += count
-            for i, found in zip(chosen, grouped, strict=True):
-                texts[i] = found
-        return Generated(texts, used)
+        tokens_of = [(0, 0)] * len(rows)
+        try:
+            before = read_prefix(model, head, sampling.max_new_tokens)
+            for chosen in self._batches(rows, len(head), sampling):
+                drawn = [
+                    prompt_hash(sampling.seed, prefix + prompts[i], str(number))
+                    for i in chosen
+                    for number in range(sampling.count)
+                ]
+                written = continued(
+                    model,
+                    before,
+                    [rows[i] for i in chosen],
+                    np.array(drawn, dtype=np.uint64),
+                    sampling,
+                    ends,
+                )
+                lines = [first_line(text) for text in self._tokens.decode(written)]
+                for place, i in enumerate(chosen):
+                    mine = slice(place * sampling.count, (place + 1) * sampling.count)
+                    texts[i] = lines[mine]
+                    tokens_of[i] = (sum(map(len, written[mine])), read[i])
+        except RuntimeError as error:
+            raise _failed(error) from error
+        return Generated(texts, sum(t for t, _ in tokens_of), sum(read), tokens_of=tuple(tokens_of))
 
-    def _continue(
-        self, model: Any, rows: list[list[int]], sampling: Sampling
-    ) -> tuple[list[list[str]], int]:
-        import torch
+    def _batches(
+        self, rows: Sequence[Sequence[int]], prefix: int, sampling: Sampling
+    ) -> Iterator[list[int]]:
+        """Places of the rows of each batch: of like lengths, for little padding.
 
-        ends = self._tokens.line_ends
-        ids, mask = _left_padded(rows, pad=ends[0])
-        greedy = sampling.temperature == 0
-        how: dict[str, Any] = (
-            {"do_sample": False}
-            if greedy
-            else {
-                "do_sample": True,
-                "temperature": sampling.temperature,
-                "top_k": sampling.top_k,
-                "num_return_sequences": sampling.per_prompt,
-            }
-        )
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                max_new_tokens=sampling.max_new_tokens,
-                eos_token_id=ends,
-                pad_token_id=ends[0],
-                **how,
-            )
-        new = out[:, ids.shape[1] :].tolist()
-        stop = set(ends)
-        kept = [row[: next((i for i, t in enumerate(row) if t in stop), len(row))] for row in new]
-        each = len(kept) // len(rows)
-        decoded = [first_line(text) for text in self._tokens.decode(kept)]
-        grouped = [decoded[i : i + each] for i in range(0, len(decoded), each)]
-        return grouped, sum(map(len, kept))
+        A batch has at most `batch` prompts, and fewer where those are so long that its
+        continuations would be attending to more than `batch_tokens` tokens.
+        """
+        own = self.settings.generate.engine
+        batch: list[int] = []
+        for i in sorted(range(len(rows)), key=lambda i: (len(rows[i]), i)):
+            width = prefix + len(rows[i]) + sampling.max_new_tokens
+            full = (len(batch) + 1) * sampling.count * width > own.batch_tokens
+            if batch and (full or len(batch) == own.batch):
+                yield batch
+                batch = []
+            batch.append(i)
+        yield batch
 
     def score(
+        self, prompts: Sequence[str], continuations: Sequence[str]
+    ) -> npt.NDArray[np.float64]:
+        if not prompts:
+            return np.zeros(0)
+        return self._bounded(lambda: self._score(prompts, continuations))
+
+    def _score(
         self, prompts: Sequence[str], continuations: Sequence[str]
     ) -> npt.NDArray[np.float64]:
         import torch
@@ -124,11 +137,9 @@ class TransformersEngine(LocalEngine):
         model = self._model
         heads, tails = self._tokens.encode(prompts), self._tokens.encode(continuations)
         scores = np.zeros(len(heads))
-        batch = self.settings.generate.engine.batch
-        for start in range(0, len(heads), batch):
-            block = slice(start, start + batch)
-            rows = [h + t for h, t in zip(heads[block], tails[block], strict=True)]
-            ids, mask = _left_padded(rows, pad=self._tokens.line_ends[0])
+        rows = [h + t for h, t in zip(heads, tails, strict=True)]
+        for chosen in self._batches(rows, 0, Sampling(max_new_tokens=0, per_prompt=1)):
+            ids, mask = left_padded([rows[i] for i in chosen], pad=self._tokens.line_ends[0])
             try:
                 with torch.inference_mode():
                     logits = model(
@@ -138,24 +149,14 @@ class TransformersEngine(LocalEngine):
                 raise _failed(error) from error
             log_probs = logits[:, :-1].float().log_softmax(dim=-1).cpu()
             taken = log_probs.gather(2, ids[:, 1:, None])[:, :, 0]
-            lengths = torch.tensor([len(tail) for tail in tails[block]])
+            lengths = torch.tensor([len(tails[i]) for i in chosen])
             inside = torch.arange(taken.shape[1]) >= taken.shape[1] - lengths[:, None]
-            scores[block] = (taken * inside).sum(dim=1).double().numpy()
+            scores[chosen] = (taken * inside).sum(dim=1).double().numpy()
         return scores
-
-
-def _left_padded(rows: list[list[int]], pad: int) -> tuple[Any, Any]:
-    """Ids and attention mask, right-aligned: [rows, longest]."""
-    import torch
-
-    longest = max(map(len, rows))
-    ids = torch.tensor([[pad] * (longest - len(row)) + row for row in rows])
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
-    return ids, mask
 
 
 def _failed(error: Exception) -> EngineError:
     return EngineError(
         f"transformers failed: {error}.",
-        hint="lower generate.engine.batch if memory ran out",
+        hint="lower generate.engine.batch or batch_tokens if memory ran out",
     )

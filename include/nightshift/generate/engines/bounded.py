@@ -1,0 +1,63 @@
+"""A call into a library that may hang: after its time it is an error, not a task for ever."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from nightshift.errors import EngineError
+
+T = TypeVar("T")
+
+
+class Worker:
+    """One thread that calls are made in, one after the other.
+
+    One and the same for all of them: OpenMP keeps a pool of threads for each thread that asks.
+    It is a daemon, so that a call that never ends does not keep the process.
+    """
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]]] = (
+            queue.SimpleQueue()
+        )
+        self._hangs = False
+        threading.Thread(target=self._work, name="engine", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            call, answer = self._calls.get()
+            try:
+                answer.put((call(), None))
+            except BaseException as error:  # handed to who asked
+                answer.put((None, error))
+
+    def run(self, call: Callable[[], T], seconds: float, what: str) -> T:
+        """What `call` returns or raises.
+
+        Raises:
+            EngineError: nothing came within `seconds`, now or in an earlier call.
+        """
+        if self._hangs:
+            raise _hangs(what, seconds)
+        answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._calls.put((call, answer))
+        try:
+            result, error = answer.get(timeout=seconds)
+        except queue.Empty:
+            self._hangs = True
+            raise _hangs(what, seconds) from None
+        if error is not None:
+            raise error
+        found: T = result
+        return found
+
+
+def _hangs(what: str, seconds: float) -> EngineError:
+    return EngineError(
+        f"{what} did not come back within {seconds:g} s.",
+        hint="run again: finished chunks are kept; if it is only slow, raise "
+        "generate.engine.call_seconds or lower generate.chunk_targets",
+    )

@@ -1,0 +1,310 @@
+"""Any server with OpenAI's /v1/completions: vLLM, llama.cpp, SGLang, Ollama, a bought API.
+
+Every prompt is a request of its own with a seed of its own, so an answer does not depend on who is
+asked about beside it. What goes wrong: `http_client.py` says what is asked again. A reply of the
+wrong shape is asked again, too. In a sound reply a text that is null, no text at all or longer than
+so many tokens can be is an empty answer (the same seed would give it again); strategies count it as
+one that does not parse.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from functools import cached_property
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+
+from nightshift.errors import EngineError
+from nightshift.generate.engines.base import (
+    Engine,
+    Generated,
+    Interrupted,
+    Sampling,
+    first_line,
+    prompt_hash,
+)
+from nightshift.generate.engines.grammar import gbnf
+from nightshift.generate.engines.http_client import JsonClient, Refused
+from nightshift.manifest import digest_of
+from nightshift.settings import Settings
+
+log = logging.getLogger("nightshift.generate")
+
+_SEED_BITS = 31
+_CHARS_A_TOKEN = 100
+"""No vocabulary has longer tokens of text; more is not what was asked for."""
+_USUAL_CHARS_A_TOKEN = 4
+"""For servers that do not say what an answer took."""
+_BY_HEART = " red house over there"
+_BY_HEART_AT_LEAST = -3.0
+"""A word of it, when it comes for the fourth time: SmolLM2-135M gives -0.6; one place off, -6."""
+_STABLE = ("id", "root", "parent", "owned_by", "meta")
+"""What /v1/models says of a model itself; the rest changes with every start or question."""
+
+T = TypeVar("T")
+Texts = tuple[list[str], tuple[int, int]]
+
+
+class OpenAIEngine(Engine):
+    """A server that speaks OpenAI's completions protocol.
+
+    Raises:
+        EngineError: `generate.engine.url` is not set.
+    """
+
+    name = "openai"
+
+    def __init__(self, settings: Settings) -> None:
+        self._own = settings.generate.engine
+        if self._own.url is None:
+            raise EngineError(
+                "generate.engine.name is openai, but there is no URL.",
+                hint="set generate.engine.url to where the API begins, such as "
+                "http://127.0.0.1:8000/v1",
+            )
+        self._url = self._own.url.rstrip("/")
+        self._scores_checked = False
+
+    @cached_property
+    def _served(self) -> dict[str, Any]:
+        """What the server says of the model, as far as it stays the same."""
+        try:
+            with JsonClient(self._own) as client:
+                models = client.ask("models").get("data")
+        except Refused as error:
+            if error.status != 404:
+                raise
+            models = None
+        listed = [m for m in models if isinstance(m, dict)] if isinstance(models, list) else []
+        names = [str(model.get("id")) for model in listed]
+        wanted = self._own.model_name or (names[0] if len(names) == 1 else None)
+        if wanted is None:
+            raise EngineError(
+                f"{self._url} serves {', '.join(names[:5]) or 'nothing that it names'}.",
+                hint="set generate.engine.model_name to the model to ask for",
+            )
+        found = next((m for m in listed if m.get("id") == wanted), {})
+        return {name: found[name] for name in _STABLE if name in found} | {"id": wanted}
+
+    @property
+    def _model_name(self) -> str:
+        return self._own.model_name or str(self._served["id"])
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        return {
+            "engine": self.name,
+            "version": "completions",
+            "compute_type": "remote",
+            "server": urlsplit(self._url).netloc,
+            "model": self._served,
+            "structured": self._own.structured,
+            "top_k": self._own.send_top_k,
+        }
+
+    @property
+    def model(self) -> dict[str, str]:
+        where = {"server": urlsplit(self._url).netloc, "model": self._model_name}
+        return {"name": self._model_name, "digest": digest_of(where)}
+
+    def independent(self, sampling: Sampling) -> bool:  # noqa: ARG002
+        return True
+
+    def generate(
+        self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
+    ) -> Generated:
+        if not prompts:
+            return Generated([], 0)
+        asked = [_sendable(prefix + prompt) for prompt in prompts]
+        bodies = [(prompt, self._body(prompt, sampling)) for prompt in asked]
+        answers = self._all(lambda client, one: self._ask(client, one[0], one[1], sampling), bodies)
+        parts = tuple(part for _, part in answers)
+        return Generated(
+            [texts for texts, _ in answers],
+            sum(written for written, _ in parts),
+            sum(read for _, read in parts),
+            tokens_of=parts,
+        )
+
+    def score(
+        self, prompts: Sequence[str], continuations: Sequence[str]
+    ) -> npt.NDArray[np.float64]:
+        pairs = zip(map(_sendable, prompts), map(_sendable, continuations), strict=True)
+        self._check_scores()
+        scores = self._all(lambda client, pair: self._score(client, *pair), list(pairs))
+        return np.array(scores, dtype=np.float64)
+
+    def _all(self, ask: Callable[[JsonClient, Any], T], questions: Sequence[Any]) -> list[T]:
+        """`ask` of every question, `concurrency` at the same time, in their order.
+
+        Raises:
+            Interrupted: one failed for good; those that came are in it.
+        """
+        done: dict[int, T] = {}
+        failed: EngineError | None = None
+        with JsonClient(self._own) as client, ThreadPoolExecutor(self._own.concurrency) as pool:
+            places = {pool.submit(ask, client, one): place for place, one in enumerate(questions)}
+            for future in as_completed(places):
+                try:
+                    done[places[future]] = future.result()
+                except CancelledError:
+                    continue
+                except EngineError as error:
+                    failed = failed or error
+                    client.stop()
+                    for other in places:
+                        other.cancel()
+        if failed is not None:
+            raise Interrupted(failed, done) from failed
+        return [done[place] for place in range(len(questions))]
+
+    def _ask(
+        self, client: JsonClient, prompt: str, body: dict[str, Any], sampling: Sampling
+    ) -> Texts:
+        """The continuations of one prompt. Servers that know no `n` are asked again for the rest,
+        under another seed."""
+        texts: list[str] = []
+        written, read = 0, 0
+        while len(texts) < sampling.count:
+            seed = prompt_hash(sampling.seed, prompt, str(len(texts))) >> (64 - _SEED_BITS)
+            lacking = sampling.count - len(texts)
+            choices, used = self._completion(client, body | {"seed": seed, "n": lacking})
+            found = [_text(choice, sampling) for choice in choices[:lacking]]
+            texts += found
+            written += _count(used, "completion_tokens", "".join(found))
+            read += _count(used, "prompt_tokens", prompt)
+        return texts, (written, read)
+
+    def _body(self, prompt: str, sampling: Sampling) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self._model_name,
+            "prompt": prompt,
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": 1.0,
+            "stop": ["\n"],
+        }
+        if self._own.send_top_k:  # and min_p, which some servers set unasked
+            body |= {"top_k": sampling.top_k, "min_p": 0.0}
+        if sampling.pattern is not None and self._own.structured == "vllm":
+            body["structured_outputs"] = {"regex": sampling.pattern}
+        if sampling.pattern is not None and self._own.structured == "llama.cpp":
+            grammar = gbnf(sampling.pattern)
+            if grammar is not None:
+                body["grammar"] = grammar
+        return body
+
+    def _completion(
+        self, client: JsonClient, body: dict[str, Any]
+    ) -> tuple[list[dict[str, Any]], Any]:
+        """Choices and usage of a reply; one of another shape is asked for again."""
+        for _ in range(self._own.max_retries + 1):
+            reply = client.ask("completions", body)
+            choices = _choices(reply)
+            if choices is not None:
+                return choices, reply.get("usage")
+        raise EngineError(
+            f"{self._url}/completions answers with JSON that is no completion, "
+            f"{self._own.max_retries + 1} times.",
+            hint="is it a server with OpenAI's /v1/completions? generate.engine.url",
+        )
+
+    def _check_scores(self) -> None:
+        """Some servers give each token the log-probability of another place (llama-cpp-python up to
+        0.3.36 at least): what any model knows by heart would then be unlikely."""
+        if self._scores_checked:
+            return
+        with JsonClient(self._own) as client:
+            mean = self._score(client, _BY_HEART * 3, _BY_HEART) / _BY_HEART.count(" ")
+        if mean < _BY_HEART_AT_LEAST:
+            raise self._no_scores(f"they are of other tokens than they say ({mean:.1f} a word)")
+        self._scores_checked = True
+
+    def _score(self, client: JsonClient, prompt: str, continuation: str) -> float:
+        body = {
+            "model": self._model_name,
+            "prompt": prompt + continuation,
+            "max_tokens": 1,  # 0 is no limit for some servers; the new token is not looked at
+            "temperature": 0,
+            "logprobs": 1,
+            "echo": True,
+        }
+        try:
+            choices, _ = self._completion(client, body)
+        except Refused as error:
+            raise self._no_scores(error.message) from error
+        score = _score_of(choices[0].get("logprobs"), len(prompt), len(prompt + continuation))
+        if score is None:
+            raise self._no_scores("its answer has none")
+        return score
+
+    def _no_scores(self, why: str) -> EngineError:
+        return EngineError(
+            f"{self._url} gives no log-probabilities of a prompt (echo, logprobs): {why}",
+            hint="vLLM does; or set generate.engine.name=ctranslate2 for what needs scores",
+        )
+
+
+def _sendable(text: str) -> str:
+    """JSON is UTF-8: a lone surrogate becomes a question mark."""
+    return text.encode(errors="replace").decode()
+
+
+def _choices(reply: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The reply's choices in their order; None: it is no completion."""
+    choices = reply.get("choices")
+    if not isinstance(choices, list) or not choices:
+        return None
+    if not all(isinstance(choice, dict) and "text" in choice for choice in choices):
+        return None
+    indices = [choice.get("index", 0) for choice in choices]
+    if not all(isinstance(index, int) for index in indices):
+        return None
+    return [choices[i] for i in sorted(range(len(choices)), key=lambda i: indices[i])]
+
+
+def _text(choice: dict[str, Any], sampling: Sampling) -> str:
+    text = choice["text"]
+    if not isinstance(text, str) or len(text) > sampling.max_new_tokens * _CHARS_A_TOKEN:
+        log.warning("a server's answer is %s: taken as empty", _kind(text))
+        return ""
+    return first_line(_sendable(text))
+
+
+def _kind(text: Any) -> str:
+    return f"{len(text):,} characters long" if isinstance(text, str) else type(text).__name__
+
+
+def _count(used: Any, name: str, text: str) -> int:
+    """Tokens as the server counts them, else by the length of the text."""
+    count = used.get(name) if isinstance(used, dict) else None
+    if isinstance(count, int) and not isinstance(count, bool) and count >= 0:
+        return count
+    return math.ceil(len(text) / _USUAL_CHARS_A_TOKEN)
+
+
+def _score_of(logprobs: Any, start: int, end: int) -> float | None:
+    """The sum over the tokens with a character in [start, end) of the text; None: there are none.
+
+    A token across `start` counts: no other has the continuation's first characters.
+    """
+    if not isinstance(logprobs, dict):
+        return None
+    offsets, values = logprobs.get("text_offset"), logprobs.get("token_logprobs")
+    if not isinstance(offsets, list) or not isinstance(values, list):
+        return None
+    ends = [*offsets[1:], math.inf]
+    inside = [
+        value
+        for value, begins, stops in zip(values, offsets, ends, strict=False)
+        if stops > start and begins < end
+    ]
+    if not inside or not all(isinstance(value, int | float) for value in inside):
+        return None
+    return float(sum(inside))

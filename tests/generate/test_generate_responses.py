@@ -1,0 +1,210 @@
+"""The same question is paid for once, and what was remembered never changes what comes out."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from nightshift.errors import EngineError, LakeError
+from nightshift.generate import responses
+from nightshift.generate.engines.base import Engine, Generated, Interrupted, Sampling
+from nightshift.generate.engines.cached import CachedEngine
+from nightshift.lake import Lake
+
+HOSTILE = ["a\x00b", "{}\"';--", "🦔 ёж 針鼠 قنفذ", "x" * 100_000, ""]
+WARM = Sampling(seed=5, per_prompt=2)
+
+
+class Counting(Engine):
+    """Answers with the prompt, the seed and who else was asked; counts what it is asked."""
+
+    name = "counting"
+
+    def __init__(self, *, own: bool = True) -> None:
+        self.asked: list[list[str]] = []
+        self.scored: list[list[str]] = []
+        self._own = own
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"engine": "counting", "own": self._own}
+
+    @property
+    def model(self) -> dict[str, str]:
+        return {"name": "counting", "digest": "0"}
+
+    def independent(self, sampling: Sampling) -> bool:
+        return self._own
+
+    def generate(
+        self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
+    ) -> Generated:
+        self.asked.append(list(prompts))
+        mates = "" if self._own else f" of {len(prompts)}"
+        texts = [
+            [f"{prefix}{p}/{sampling.seed}/{n}{mates}" for n in range(sampling.count)]
+            for p in prompts
+        ]
+        parts = tuple((len(p), 10 + len(p)) for p in prompts)
+        return Generated(texts, sum(t for t, _ in parts), sum(r for _, r in parts), tokens_of=parts)
+
+    def score(
+        self, prompts: Sequence[str], continuations: Sequence[str]
+    ) -> npt.NDArray[np.float64]:
+        self.scored.append(list(prompts))
+        return np.array([-len(p) - len(c) / 7 for p, c in zip(prompts, continuations, strict=True)])
+
+
+@pytest.fixture
+def empty_lake(tmp_path: Path) -> Lake:
+    return Lake((tmp_path / "lake").as_uri(), scratch=tmp_path)
+
+
+def segments(lake: Lake) -> list[str]:
+    return [one.path for one in lake.stored(responses.ROOT)]
+
+
+def test_a_question_is_paid_for_once_also_by_another_process(empty_lake: Lake) -> None:
+    first = Counting()
+    there = CachedEngine(first, empty_lake).generate(["a", "b"], WARM, prefix="p ")
+    second = Counting()
+    again = CachedEngine(second, empty_lake)
+    found = again.generate(["b", "c", "a", "c"], WARM, prefix="p ")
+    assert second.asked == [["c"]]
+    assert found.texts[0] == there.texts[1] == ["p b/5/0", "p b/5/1"]
+    assert (there.cached, found.cached) == (0, 3)
+    # What it took to make the answers, whether it was now or then.
+    assert found == Generated(found.texts, 4, 44, 3, ((1, 11),) * 4)
+    assert again.generate(["a"], WARM).texts == [["a/5/0", "a/5/1"]]  # another prefix
+    for other in (Sampling(seed=6, per_prompt=2), Sampling(seed=5, per_prompt=2, pattern="x")):
+        again.generate(["a"], other, prefix="p ")
+    assert len(second.asked) == 4
+
+
+def test_where_answers_depend_on_the_batch_only_the_whole_call_is_found(empty_lake: Lake) -> None:
+    engine = Counting(own=False)
+    cached = CachedEngine(engine, empty_lake)
+    whole = cached.generate(["a", "b", "a"], WARM)
+    part = cached.generate(["a", "b"], WARM)
+    turned = cached.generate(["b", "a", "a"], WARM)
+    assert len(engine.asked) == 3
+    assert part.texts[0] == ["a/5/0 of 2", "a/5/1 of 2"] != whole.texts[0]
+    fresh = Counting(own=False)
+    again = CachedEngine(fresh, empty_lake)
+    assert again.generate(["a", "b", "a"], WARM).texts == whole.texts
+    assert again.generate(["b", "a", "a"], WARM).texts == turned.texts
+    assert fresh.asked == []
+
+
+def test_hostile_bytes_come_back_as_they_were(empty_lake: Lake) -> None:
+    prompts = [*HOSTILE, "lone \ud800 surrogate"]
+    made = CachedEngine(Counting(), empty_lake).generate(prompts, WARM)
+    silent = Counting()
+    found = CachedEngine(silent, empty_lake).generate(prompts, WARM)
+    assert silent.asked == []
+    assert found.texts == made.texts
+    assert found.texts[2][1] == "🦔 ёж 針鼠 قنفذ/5/1"
+    assert found.texts[5][0] == "lone ? surrogate/5/0"
+
+
+def test_scores_are_remembered_too(empty_lake: Lake) -> None:
+    scores = CachedEngine(Counting(), empty_lake).score(["a", "bb"], ["x", "yy"])
+    engine = Counting()
+    again = CachedEngine(engine, empty_lake).score(["bb", "a", "a"], ["yy", "x", "yy"])
+    assert engine.scored == [["a"]]
+    assert again.tolist() == [scores[1], scores[0], -1 - 2 / 7]
+
+
+def test_many_segments_become_one_and_no_answer_is_lost(
+    empty_lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(responses, "_MERGE_AT", 4)
+    one, other = CachedEngine(Counting(), empty_lake), CachedEngine(Counting(), empty_lake)
+    for number in range(10):
+        (one if number % 2 else other).generate([f"q{number}"], WARM)
+    assert len(segments(empty_lake)) < 4
+    engine = Counting()
+    found = CachedEngine(engine, empty_lake).generate([f"q{n}" for n in range(10)], WARM)
+    assert engine.asked == []
+    assert [texts[0] for texts in found.texts] == [f"q{n}/5/0" for n in range(10)]
+
+
+def test_a_broken_segment_is_named_with_the_way_out(empty_lake: Lake) -> None:
+    CachedEngine(Counting(), empty_lake).generate(["a", "b"], WARM)
+    [path] = segments(empty_lake)
+    data = bytearray(empty_lake.read_bytes(path) or b"")
+    for broken in (b"", b"PAR1", bytes(data[:-20]), _flipped(data)):
+        empty_lake.write_bytes(path, broken)
+        with pytest.raises(LakeError, match="delete the file and run the shard again") as failed:
+            CachedEngine(Counting(), empty_lake).generate(["a"], WARM)
+        assert failed.value.context["file"] == path
+    empty_lake.delete(path)
+    assert CachedEngine(Counting(), empty_lake).generate(["a"], WARM).cached == 0
+
+
+def _flipped(data: bytearray) -> bytes:
+    """One bit of a page turned: the length and the footer are as they were."""
+    data[len(data) // 8] ^= 0x40
+    return bytes(data)
+
+
+def test_what_came_before_the_engine_failed_is_not_paid_again(empty_lake: Lake) -> None:
+    class Dying(Counting):
+        def generate(self, prompts: Sequence[str], *args: Any, **options: Any) -> Generated:
+            whole = super().generate(prompts, *args, **options)
+            raise Interrupted(
+                EngineError("The line is dead.", hint="call again"),
+                {0: (whole.texts[0], whole.tokens_of[0])},
+            )
+
+    with pytest.raises(EngineError, match="The line is dead") as failed:
+        CachedEngine(Dying(), empty_lake).generate(["a", "b"], WARM)
+    assert type(failed.value) is EngineError
+    engine = Counting()
+    found = CachedEngine(engine, empty_lake).generate(["a", "b"], WARM)
+    assert engine.asked == [["b"]]
+    assert found.texts == Counting().generate(["a", "b"], WARM).texts
+
+
+def test_too_few_answers_are_an_error_and_not_remembered(empty_lake: Lake) -> None:
+    class Forgetful(Counting):
+        def generate(self, prompts: Sequence[str], *args: Any, **options: Any) -> Generated:
+            return super().generate(prompts[1:], *args, **options)
+
+    with pytest.raises(EngineError, match="gave 1 answers to 2 prompts"):
+        CachedEngine(Forgetful(), empty_lake).generate(["a", "b"], WARM)
+    assert segments(empty_lake) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from test_generate_responses import Counting, WARM
+from nightshift.generate.engines.cached import CachedEngine
+from nightshift.lake import Lake
+
+engine = CachedEngine(Counting(), Lake(Path(sys.argv[1]).as_uri(), scratch=Path(sys.argv[1])))
+engine.generate(["a", "b"], WARM)
+os.kill(os.getpid(), signal.SIGKILL)   # before whoever asked could write anything down
+"""
+
+
+def test_answers_outlive_a_killed_process(tmp_path: Path) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "lake")],
+        env={"PYTHONPATH": ":".join([str(Path(__file__).parent), *sys.path])},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    engine = Counting()
+    lake = Lake((tmp_path / "lake").as_uri(), scratch=tmp_path)
+    assert CachedEngine(engine, lake).generate(["b", "a"], WARM).cached == 2
+    assert engine.asked == []
