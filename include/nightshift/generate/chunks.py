@@ -82,12 +82,15 @@ def load_chunk(lake: Lake, key: str) -> Chunk | None:
             hint="delete the file and run the shard again: it is made anew",
             file=chunk_path(key),
         ) from error
-    return Chunk(samples, counts["dropped"], counts["tokens"])
+    return Chunk(samples, counts["dropped"], counts["tokens"], counts.get("refused"))
 
 
 def store_chunk(lake: Lake, key: str, chunk: Chunk) -> None:
     """Keep a finished chunk; whole or not at all."""
-    counts = json.dumps({"dropped": chunk.dropped, "tokens": chunk.tokens}, sort_keys=True)
+    counts = json.dumps(
+        {"dropped": chunk.dropped, "tokens": chunk.tokens, "refused": chunk.refused},
+        sort_keys=True,
+    )
     buffer = pa.BufferOutputStream()
     table = chunk.samples.replace_schema_metadata({_META: counts.encode()})
     pq.write_table(table, buffer, compression="zstd")

@@ -44,6 +44,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     strategy = create_strategy(targets["strategy"][0], sources)
     ctx.seeds["generate"] = strategy.seed
     made, tokens = 0, 0
+    refused: str | None = None
     dropped: Counter[str] = Counter()
     seen: set[str] = set()
     with ctx.writer.parquet_stream("samples.parquet", contracts.SAMPLES) as stream:
@@ -52,6 +53,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             stream.write_table(with_place(fresh, night=ctx.night.key, shard=name))
             made += fresh.num_rows
             tokens += chunk.tokens
+            refused = refused or chunk.refused
             dropped.update(chunk.dropped)
             if fresh.num_rows < chunk.samples.num_rows:
                 dropped["duplicates"] += chunk.samples.num_rows - fresh.num_rows
@@ -60,23 +62,25 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "made": made,
         "dropped": dict(sorted(dropped.items())),
         "tokens": tokens,
+        "refused": refused,
     }
 
 
 def chunks(lake: Lake, strategy: Strategy, targets: pl.DataFrame, *, label: str) -> Iterator[Chunk]:
     """Every chunk of these targets in order, made now or found in the lake."""
     ordered = targets.sort("chunk", "target_id").partition_by("chunk", maintain_order=True)
-    fitted, refused, tokens, started = False, False, 0, time.monotonic()
+    refused: str | None = None
+    fitted, tokens, started = False, 0, time.monotonic()
     with Progress(label, total=targets.height, unit="targets") as progress:
         for part in ordered:
             key = chunk_key(strategy, part)
             chunk = load_chunk(lake, key)
             if chunk is None:
                 if not fitted:
-                    refused = not _fit(strategy)
+                    refused = _fit(strategy)
                     fitted = True
-                if refused:
-                    chunk = Chunk(empty_samples(), {"refused": part.height})
+                if refused is not None:
+                    chunk = Chunk(empty_samples(), {"refused": part.height}, refused=refused)
                 else:
                     chunk = strategy.generate(part)
                 store_chunk(lake, key, chunk)
@@ -85,14 +89,14 @@ def chunks(lake: Lake, strategy: Strategy, targets: pl.DataFrame, *, label: str)
             yield chunk
 
 
-def _fit(strategy: Strategy) -> bool:
-    """Let it learn; False when it refuses to work."""
+def _fit(strategy: Strategy) -> str | None:
+    """Let it learn; why it refuses to work, if it does."""
     try:
         strategy.fit()
     except Refused as why:
         log.warning("%s makes nothing: %s", strategy.name, why)
-        return False
-    return True
+        return str(why)
+    return None
 
 
 def _rate(tokens: int, seconds: float) -> str:

@@ -16,6 +16,7 @@ from nightshift.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from nightshift.generate.engines.base import Engine
+    from nightshift.text.encoder import Encoder
 
 
 class Sources:
@@ -57,3 +58,10 @@ class Sources:
         from nightshift.generate.engines import create
 
         return create(self.settings)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The sentence encoder that made `texts`; loaded at its first text."""
+        from nightshift.text.encoder import Encoder
+
+        return Encoder(self.settings)

@@ -44,6 +44,8 @@ class Chunk:
     samples: pa.Table
     dropped: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
+    refused: str | None = None
+    """Why the strategy made nothing of it, where it refused."""
 
 
 class Strategy(ABC):
