@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from sample_factory import Shop, all_kinds, as_samples, changed, good_samples
+from sample_factory import STRATEGY, Shop, all_kinds, as_samples, changed, good_samples
 
 from nightshift.inspection.suites import SUITES, common
 
@@ -26,8 +26,8 @@ def row_of(samples: pl.DataFrame, kind: str, nth: int = 0) -> int:
 def test_good_samples_of_every_kind_are_accepted(shop: Shop, samples: pl.DataFrame) -> None:
     manifest, lake = shop.inspect(samples)
     assert manifest.stats == {
-        "accepted": {"llm_queries": 60, "negatives": 60, "text_neighbours": 60},
-        "quarantined": {"llm_queries": 0, "negatives": 0, "text_neighbours": 0},
+        "accepted": dict.fromkeys(sorted(STRATEGY.values()), 60),
+        "quarantined": dict.fromkeys(sorted(STRATEGY.values()), 0),
         "reasons": {},
         "stopped": [],
     }
@@ -80,8 +80,19 @@ QUERY: list[tuple[str, dict[str, Any]]] = [
     ("personal_data", {"text": "milk for ada@example.org"}),
     ("low_relevance", {"text": "quantum chromodynamics lecture notes"}),
 ]
+PROFILE: list[tuple[str, dict[str, Any]]] = [
+    ("user_unknown", {"user_key": "nobody"}),
+    ("user_unknown", {"user_key": None}),
+    ("item_unexpected", {"item_id": "no such item"}),
+    ("context_unexpected", {"context_items": ["no such item"]}),
+    *(case for case in QUERY if case[0] not in ("user_unexpected", "text_few_letters")),
+    ("text_few_letters", {"text": "abc 12 34 56"}),
+    ("text_length", {"text": "milk and bread, " * 30}),
+]
 CASES = [
-    *((kind, *case) for kind in SUITES for case in ANY_KIND),
+    *((kind, *case) for kind in SUITES for case in ANY_KIND if kind != "profile"),
+    *(("profile", *case) for case in ANY_KIND if case[0] != "item_unknown"),
+    *(("profile", *case) for case in PROFILE),
     *((kind, *case) for kind in ("interaction", "negative") for case in BEHAVIOUR),
     *(("query", *case) for case in QUERY),
     ("interaction", "low_relevance", {"scores": '{"similarity": 0.1}'}),

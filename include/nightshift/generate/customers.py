@@ -69,12 +69,16 @@ class ItemLines:
 
 
 def line_of(text: str, max_chars: int, *, sizes: bool = True) -> str | None:
-    """A shop's text as an entry of a prompt's list, or None when it must not be shown."""
+    """A shop's text as an entry of a prompt's list, or None when it must not be shown.
+
+    No colon is left in it: nothing that looks like a label of the prompt.
+    """
     text = text[: _LOOKED_AT * max_chars]
     if gives_orders(text):
         return None
     line = clean(text, _LOOKED_AT * max_chars)
-    line = clean(line if sizes else _SIZE.sub(" ", line), max_chars).replace(_BREAK, ",")
+    line = clean(line if sizes else _SIZE.sub(" ", line), max_chars)
+    line = line.replace(_BREAK, ",").replace(":", ",")
     line = _DANGLING.sub(", ", line).strip(" ,.&/+-")
     return line if sum(c.isalpha() for c in line) >= MIN_LETTERS else None
 

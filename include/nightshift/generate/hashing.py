@@ -55,13 +55,23 @@ def combine(left: Hashes, right: Hashes) -> Hashes:
         return splitmix(left * _FNV_PRIME + right)
 
 
+def streams(hashes: Hashes, draws: int, salt: int = 0) -> Hashes:
+    """`draws` hashes of each hash, as independent as can be: [rows, draws]."""
+    counters = stable_hash([str(number) for number in range(draws)], salt)
+    return combine(hashes[:, None], counters[None, :])
+
+
+def uniform(hashes: Hashes) -> npt.NDArray[np.float64]:
+    """Numbers in the open interval (0, 1), of the shape of `hashes`."""
+    return ((hashes >> np.uint64(64 - _MANTISSA)).astype(np.float64) + 0.5) * 2.0**-_MANTISSA
+
+
 def gumbel(hashes: Hashes) -> npt.NDArray[np.float64]:
     """Standard Gumbel noise: the largest of log w + noise is a draw with weights w.
 
     The k largest are k draws without replacement (Efraimidis & Spirakis, 2006).
     """
-    uniform = ((hashes >> np.uint64(64 - _MANTISSA)).astype(np.float64) + 0.5) * 2.0**-_MANTISSA
-    noise: npt.NDArray[np.float64] = -np.log(-np.log(uniform))
+    noise: npt.NDArray[np.float64] = -np.log(-np.log(uniform(hashes)))
     return noise
 
 

@@ -1,8 +1,8 @@
 """Does a judge know what a customer takes next? Asked of items that customers did take.
 
-The last item of a customer's history stands for an item nobody has taken yet: it is cut off, and a
-judge that sees texts alone must tell it from an item that is as popular. Nothing after the night's
-start is looked at.
+The last item that a customer took for the first time stands for an item nobody has taken yet: the
+history is cut off in front of it, and a judge that sees texts alone must tell it from an item that
+is as popular. Nothing after the night's start is looked at.
 """
 
 from __future__ import annotations
@@ -68,21 +68,23 @@ def draw_probe(
 ) -> Probe:
     """A pair each of up to so many customers, drawn by seed.
 
-    Left out are customers whose last item is not warm, is one they had before (or a variant of
-    it), or says nothing; and those with fewer than two readable items in front of it.
+    A taken item is warm, of a text that the customer never had before, and says something; in front
+    of it are two readable items or more. The other one the customer never had, before or after.
     """
-    users = _in_seeded_order(sources, _eligible(sources))[: _TRIED * customers]
-    histories = sources.snapshot.histories.take(users)
-    earlier = without_last(histories)
+    users, ends = _last_new(sources)
+    order = _seeded_order(sources, users)[: _TRIED * customers]
+    users, ends = users[order], ends[order]
+    histories = sources.snapshot.histories
+    earlier = _cut(histories, users, ends)
     shown = shown_items(sources, lines, users, earlier, most=most_shown, disliked=disliked)
     others = _Others(sources, lines)
     rows, taken, other = [], [], []
-    for row, user in enumerate(users.tolist()):
-        item = int(histories.of(row)[-1])
+    for row, (user, end) in enumerate(zip(users.tolist(), ends.tolist(), strict=True)):
+        item = int(histories.items[end])
         text = int(sources.texts[1][item])
         if len(shown[row]) < MIN_SHOWN or lines[text] is None:
             continue
-        against = others.like(item, user, histories.of(row))
+        against = others.like(item, user, histories.of(user))
         if against is not None:
             rows.append(row)
             taken.append(text)
@@ -102,16 +104,6 @@ def draw_probe(
     )
 
 
-def without_last(histories: Histories) -> Histories:
-    """Each history without its newest event."""
-    lengths = np.maximum(histories.lengths - 1, 0)
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    newest = histories.indptr[1:][histories.lengths > 0] - 1
-    keep = np.ones(len(histories.items), dtype=np.bool_)
-    keep[newest] = False
-    return Histories(indptr, histories.items[keep], histories.times[keep])
-
-
 def _warm(sources: Sources) -> npt.NDArray[np.bool_]:
     snapshot = sources.snapshot
     warm = snapshot.item_events > sources.settings.generate.tail_events
@@ -119,23 +111,32 @@ def _warm(sources: Sources) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _eligible(sources: Sources) -> npt.NDArray[np.int64]:
-    """Codes of the users whose last item is warm, and of a text that they never had before."""
+def _last_new(sources: Sources) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Users, and where in the histories lies the last warm item of a text that was new to them."""
     histories, (vectors, row_of_item) = sources.snapshot.histories, sources.texts
-    users = np.flatnonzero(histories.lengths > MIN_SHOWN)
-    last = histories.items[histories.indptr[users + 1] - 1]
     owners = np.repeat(np.arange(len(histories)), histories.lengths)
-    keys, times = np.unique(
-        owners * len(vectors) + row_of_item[histories.items], return_counts=True
-    )
-    again = times[np.searchsorted(keys, users * len(vectors) + row_of_item[last])] > 1
-    found: npt.NDArray[np.int64] = users[_warm(sources)[last] & ~again]
-    return found
+    texts = row_of_item[histories.items].astype(np.int64)
+    _, firsts = np.unique(owners * len(vectors) + texts, return_index=True)
+    warm = _warm(sources)[histories.items[firsts]]
+    behind = firsts - histories.indptr[owners[firsts]] >= MIN_SHOWN
+    found = np.sort(firsts[warm & behind])
+    last = found[np.append(owners[found][1:] != owners[found][:-1], True)] if len(found) else found
+    return owners[last], last
 
 
-def _in_seeded_order(sources: Sources, users: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _cut(
+    histories: Histories, users: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> Histories:
+    """What each user had before the flat position `ends`, exclusive."""
+    lengths = ends - histories.indptr[users]
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    rows = np.arange(indptr[-1]) + np.repeat(histories.indptr[users] - indptr[:-1], lengths)
+    return Histories(indptr, histories.items[rows], histories.times[rows])
+
+
+def _seeded_order(sources: Sources, users: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     seeded = splitmix(np.full(len(users), sources.settings.generate.seed, dtype=np.uint64))
-    return users[np.argsort(combine(seeded, sources.user_hashes[users]), kind="stable")]
+    return np.argsort(combine(seeded, sources.user_hashes[users]), kind="stable")
 
 
 class _Others:

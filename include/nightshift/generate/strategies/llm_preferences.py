@@ -32,7 +32,6 @@ from nightshift.generate.judge import Judged, Question, judge, weight_of
 from nightshift.generate.probe import draw_probe, right
 from nightshift.generate.samples import as_samples, contexts, empty_samples
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
-from nightshift.generate.strategies.prompted import written_by
 from nightshift.generate.templates import Template, template
 from nightshift.generate.trial import verdict_on
 
@@ -184,10 +183,18 @@ class LlmPreferences(Strategy):
                 "over": item_ids.gather([loser.item for _, loser in decided]),
             }
         )
+        engine, prompt = self.sources.engine, self._template
         lineage = {
             "version": self.version,
             "seed": self.seed,
-            **written_by(self.sources.engine, self._template, "shipped"),
+            "engine": f"{engine.name} {engine.identity['version']} "
+            f"{engine.identity['compute_type']}",
+            "model": engine.model["name"],
+            "model_digest": engine.model["digest"],
+            "prompt": prompt.name,
+            "prompt_version": prompt.version,
+            "prompt_digest": prompt.digest,
+            "examples": "shipped",
             "trial": str(self._trial),
         }
         return as_samples(

@@ -23,7 +23,7 @@ from nightshift.generate.customers import (
     segments_of,
     shown_items,
 )
-from nightshift.generate.neighbours import DECIMALS
+from nightshift.generate.nearest_examples import nearest_examples
 from nightshift.generate.profiles import (
     MIN_INTERESTS,
     read_interests,
@@ -34,7 +34,7 @@ from nightshift.generate.profiles import (
 from nightshift.generate.strategies.prompted import PromptedStrategy, Row
 from nightshift.generate.templates import Fields
 
-_EXAMPLES = 8
+_EXAMPLES = 6
 """Worked examples that the prompts of a shop are drawn from."""
 _DECIMALS = 3
 
@@ -54,11 +54,7 @@ class LlmProfiles(PromptedStrategy):
     @cached_property
     def _examples(self) -> Sequence[Fields]:
         """The shipped ones that are nearest to what this shop sells."""
-        shipped = shipped_profiles()
-        vectors = self.sources.encoder.encode([shot["bought"] for shot in shipped])
-        nearness = (vectors @ self.sources.texts[0].mean(axis=0)).round(DECIMALS)
-        best = np.argsort(-nearness, kind="stable")[:_EXAMPLES]
-        return [shipped[i] for i in sorted(best)]
+        return nearest_examples(shipped_profiles(), "bought", self.sources.snapshot, _EXAMPLES)
 
     @cached_property
     def _lines(self) -> ItemLines:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from nightshift import contracts
 from nightshift.errors import EngineError
-from nightshift.generate.engines.base import Engine, Sampling
+from nightshift.generate.engines.base import Sampling
 from nightshift.generate.hashing import seed_of
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.shortage import items_by_shortage
@@ -61,8 +62,8 @@ class PromptedStrategy(Strategy):
             shots: the examples that the prompt showed.
 
         Returns:
-            Columns of contracts.SAMPLES where this sample differs; `scores` is a dict of floats,
-            `lineage` one with `sources` and whatever else this sample was made from.
+            Columns of contracts.SAMPLES where this sample differs; `scores` is a dict of floats.
+            Whatever else is in it goes into the lineage.
         """
 
     # --- for all of them --------------------------------------------------------------------------
@@ -149,9 +150,19 @@ class PromptedStrategy(Strategy):
     def _samples(self, rows: list[Row]) -> pa.Table:
         if not rows:
             return empty_samples()
-        lineage = {"version": self.version, "seed": self.seed} | written_by(
-            self.sources.engine, self.template, self.examples()[1]
-        )
+        engine, prompt = self.sources.engine, self.template
+        lineage: Mapping[str, Any] = {
+            "version": self.version,
+            "seed": self.seed,
+            "engine": f"{engine.name} {engine.identity['version']} "
+            f"{engine.identity['compute_type']}",
+            "model": engine.model["name"],
+            "model_digest": engine.model["digest"],
+            "prompt": prompt.name,
+            "prompt_version": prompt.version,
+            "prompt_digest": prompt.digest,
+            "examples": self.examples()[1],
+        }
         frame = pl.DataFrame(rows, infer_schema_length=None)
         given = {"label": 1.0, "weight": 1.0, "scores": None}
         frame = frame.with_columns(
@@ -159,33 +170,18 @@ class PromptedStrategy(Strategy):
         )
         if frame.schema["scores"] != pl.Null:
             frame = frame.with_columns(scores=pl.col("scores").struct.json_encode())
-        own = [pl.concat_list(pl.coalesce("item_id", "user_key")).alias("sources")]
-        if "lineage" in frame.columns:
-            fields = frame.schema["lineage"].fields  # type: ignore[attr-defined]
-            own = [pl.col("lineage").struct.field(field.name) for field in fields]
         return as_samples(
             frame.with_columns(
                 pl.col("item_id", "user_key").cast(pl.String),
                 kind=pl.lit(self.produces),
                 strategy=pl.lit(self.name),
                 lineage=pl.struct(
-                    *(pl.lit(value).alias(name) for name, value in lineage.items()), *own
+                    *(pl.lit(value).alias(name) for name, value in lineage.items()),
+                    *(name for name in frame.columns if name not in contracts.SAMPLES.names),
+                    sources=pl.concat_list(pl.coalesce("item_id", "user_key")),
                 ).struct.json_encode(),
             )
         )
-
-
-def written_by(engine: Engine, prompt: Template, examples: str) -> dict[str, str]:
-    """The part of a sample's lineage that says which model answered which prompt."""
-    return {
-        "engine": f"{engine.name} {engine.identity['version']} {engine.identity['compute_type']}",
-        "model": engine.model["name"],
-        "model_digest": engine.model["digest"],
-        "prompt": prompt.name,
-        "prompt_version": prompt.version,
-        "prompt_digest": prompt.digest,
-        "examples": examples,
-    }
 
 
 def one_item_a_text(sources: Sources, per_item: int) -> pl.DataFrame:
