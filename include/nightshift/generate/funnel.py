@@ -32,6 +32,8 @@ class Candidate:
     item: int
     similarity: float
     """Cosine with the customer's text profile."""
+    short: bool
+    """Is it short of events: cold, withheld or of the tail."""
 
 
 class Funnel:
@@ -42,10 +44,13 @@ class Funnel:
         vectors, self._row_of_item = sources.texts
         events = sources.snapshot.item_events
         self._item_of_text = most_popular_variant(self._row_of_item, events, len(vectors))
-        short = items_by_shortage(sources).filter(pl.col("shortage") > 0)["item"].to_numpy()
-        said = items_by_shortage(sources)["item"].to_numpy()
-        self._short = TextIndex(vectors, self._only(self._row_of_item[short]))
-        self._all = TextIndex(vectors, self._only(self._row_of_item[said]))
+        said = items_by_shortage(sources)
+        short = said.filter(pl.col("shortage") > 0)["item"].to_numpy()
+        self._is_short = np.zeros(len(events), dtype=np.bool_)
+        self._is_short[short] = True
+        stands = self._item_of_text[self._row_of_item]  # of each item: which variant stands for it
+        self._short = self._index_of(short[self._is_short[stands[short]]])
+        self._all = self._index_of(said["item"].to_numpy())
         self._popular = self._by_category()
 
     def candidates(
@@ -65,7 +70,8 @@ class Funnel:
         }
         found = []
         for row, (user, own) in enumerate(zip(users.tolist(), shown, strict=True)):
-            had = set(self._row_of_item[histories.of(row)].tolist())
+            texts_had = set(self._row_of_item[histories.of(row)].tolist())
+            had = {self._lines[text] for text in texts_had} | {None}
             by_place = {
                 name: _breadth_first([rows[text] for text in own]) for name, rows in near.items()
             }
@@ -74,12 +80,13 @@ class Funnel:
             cosines = (self._sources.texts[0][texts] @ profiles[row]).round(DECIMALS)
             order = np.lexsort((texts, -cosines))
             found.append(
-                [
-                    Candidate(int(texts[i]), int(self._item_of_text[texts[i]]), float(cosines[i]))
-                    for i in order.tolist()
-                ]
+                [self._candidate(int(texts[i]), float(cosines[i])) for i in order.tolist()]
             )
         return found
+
+    def _candidate(self, text: int, similarity: float) -> Candidate:
+        item = int(self._item_of_text[text])
+        return Candidate(text, item, similarity, bool(self._is_short[item]))
 
     @staticmethod
     def _near(index: TextIndex, texts: npt.NDArray[np.int32]) -> dict[int, list[int]]:
@@ -88,19 +95,23 @@ class Funnel:
         return dict(zip(texts.tolist(), rows.tolist(), strict=True))
 
     def _filled(
-        self, short: list[int], near: list[int], popular: list[int], had: set[int]
+        self, short: list[int], near: list[int], popular: list[int], had: set[str | None]
     ) -> list[int]:
-        """Each source up to its share, then whatever there is of the others."""
-        chosen: dict[int, None] = {}
+        """Each source up to its share, then whatever there is of the others.
+
+        What is called as something that the customer had, or as another candidate, tells nobody
+        anything new: sizes of one product, say.
+        """
+        chosen: dict[str | None, int] = {}
         shares = (_SHORT_SHARE, 1 - _SHORT_SHARE - _POPULAR_SHARE, _POPULAR_SHARE, 1.0)
         for source, share in zip((short, near, popular, near + popular), shares, strict=True):
             until = min(len(chosen) + max(1, int(share * self._size)), self._size)
             for text in source:
                 if len(chosen) == until:
                     break
-                if text not in had and self._lines[text] is not None:
-                    chosen[text] = None
-        return list(chosen)
+                if self._lines[text] not in had:
+                    chosen.setdefault(self._lines[text], text)
+        return list(chosen.values())
 
     def _of(self, user: int) -> list[int]:
         """Texts that are popular in the user's categories; in the shop where it has none."""
@@ -123,10 +134,12 @@ class Funnel:
         by_category: dict[str | None, list[int]] = dict(grouped.iter_rows())
         return by_category | {None: items["row"].head(self._size).to_list()}
 
-    def _only(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-        allowed = np.zeros(len(self._item_of_text), dtype=np.bool_)
-        allowed[rows] = True
-        return allowed
+    def _index_of(self, items: npt.NDArray[np.integer]) -> TextIndex:
+        """The texts of these items."""
+        vectors, row_of_item = self._sources.texts
+        allowed = np.zeros(len(vectors), dtype=np.bool_)
+        allowed[row_of_item[items]] = True
+        return TextIndex(vectors, allowed)
 
 
 def _breadth_first(lists: list[list[int]]) -> list[int]:
@@ -134,3 +147,18 @@ def _breadth_first(lists: list[list[int]]) -> list[int]:
     longest = max(map(len, lists), default=0)
     found = (one[k] for k in range(longest) for one in lists if k < len(one))
     return list(dict.fromkeys(text for text in found if text >= 0))
+
+
+def best_pairs(found: list[Candidate], wanted: int) -> list[tuple[Candidate, Candidate]]:
+    """The best candidate that is short of events against the best other, then the second ones …
+
+    So a judge says of a new item whether it would be taken before a known one. Where there are too
+    few of one sort, the best that are left are paired. No candidate is in two pairs.
+    """
+    short = [candidate for candidate in found if candidate.short]
+    others = [candidate for candidate in found if not candidate.short]
+    pairs = list(zip(short, others, strict=False))[:wanted]
+    left = short[len(pairs) :] + others[len(pairs) :]
+    left.sort(key=lambda candidate: -candidate.similarity)
+    missing = wanted - len(pairs)
+    return pairs + list(zip(left[: 2 * missing : 2], left[1 : 2 * missing : 2], strict=False))

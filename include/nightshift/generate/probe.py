@@ -68,8 +68,9 @@ def draw_probe(
 ) -> Probe:
     """A pair each of up to so many customers, drawn by seed.
 
-    A taken item is warm, of a text that the customer never had before, and says something; in front
-    of it are two readable items or more. The other one the customer never had, before or after.
+    A taken item is warm, is called what nothing was called that the customer had before, and says
+    something; in front of it are two readable items or more. Nothing that the customer ever had,
+    before or after, is called what the other one is.
     """
     users, ends = _last_new(sources)
     order = _seeded_order(sources, users)[: _TRIED * customers]
@@ -82,7 +83,8 @@ def draw_probe(
     for row, (user, end) in enumerate(zip(users.tolist(), ends.tolist(), strict=True)):
         item = int(histories.items[end])
         text = int(sources.texts[1][item])
-        if len(shown[row]) < MIN_SHOWN or lines[text] is None:
+        had = {lines[other] for other in set(sources.texts[1][earlier.of(row)].tolist())}
+        if len(shown[row]) < MIN_SHOWN or lines[text] is None or lines[text] in had:
             continue
         against = others.like(item, user, histories.of(user))
         if against is not None:
@@ -157,9 +159,9 @@ class _Others:
         place = int(np.searchsorted(self._counts, self._events[item]))
         near = self._items[max(0, place - _AS_POPULAR) : place + _AS_POPULAR]
         rows = self._sources.texts[1]
-        near = near[~np.isin(rows[near], rows[history])]
+        had = {self._lines[text] for text in set(rows[history].tolist())} | {None}
         seeds = np.full(len(near), self._sources.settings.generate.seed, dtype=np.uint64)
         whose = combine(splitmix(seeds), self._sources.user_hashes[[user] * len(near)])
         order = np.argsort(combine(whose, self._sources.item_hashes[near]), kind="stable")
         texts = rows[near[order]].tolist()
-        return next((text for text in texts if self._lines[text] is not None), None)
+        return next((text for text in texts if self._lines[text] not in had), None)

@@ -27,7 +27,7 @@ from nightshift.generate.customers import (
     shown_items,
 )
 from nightshift.generate.fits import Tensors
-from nightshift.generate.funnel import Candidate, Funnel
+from nightshift.generate.funnel import Candidate, Funnel, best_pairs
 from nightshift.generate.judge import Judged, Question, judge, weight_of
 from nightshift.generate.probe import draw_probe, right
 from nightshift.generate.samples import as_samples, contexts, empty_samples
@@ -212,8 +212,3 @@ class LlmPreferences(Strategy):
                 ).struct.json_encode(),
             )
         )
-
-
-def best_pairs(found: list[Candidate], wanted: int) -> list[tuple[Candidate, Candidate]]:
-    """The best against the second, the third against the fourth …: close calls, no item twice."""
-    return list(zip(found[: 2 * wanted : 2], found[1 : 2 * wanted : 2], strict=False))
