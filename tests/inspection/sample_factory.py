@@ -23,6 +23,7 @@ from nightshift.stages import STAGES
 STRATEGY = {
     "interaction": "text_neighbours",
     "negative": "negatives",
+    "profile": "llm_profiles",
     "query": "llm_queries",
     "sequence": "upsample",
 }
@@ -94,7 +95,8 @@ def run_inspect(shop: Shop, settings: Settings, gathered: Manifest) -> Manifest:
 
 def good_samples(shop: Shop, kind: str, count: int = 60, seed: int = 0) -> pl.DataFrame:
     """Samples that every rule accepts, as contracts.SAMPLES."""
-    build = {"query": good_queries, "sequence": good_sequences}.get(kind, good_behaviour)
+    of_kind = {"profile": good_profiles, "query": good_queries, "sequence": good_sequences}
+    build = of_kind.get(kind, good_behaviour)
     return as_samples(build(shop.read(), kind, count, np.random.default_rng(seed)), kind)
 
 
@@ -125,14 +127,10 @@ def good_queries(
 ) -> list[dict[str, Any]]:
     """The category and the type of an item, in other words than its title."""
     rows = snapshot.items.select("item_id", "title", "category").rows()
-
-    def word(text: str | None) -> str:
-        return re.sub(r"[^a-z]+", " ", (text or "").lower()).strip().partition(" ")[0] or "food"
-
     return [
         {
             "item_id": item,
-            "text": f"good {word(category)} {word(title)} for dinner {number}",
+            "text": f"good {word_of(category)} {word_of(title)} for dinner {number}",
             "label": 1.0,
         }
         for number, (item, title, category) in enumerate(rows[n % len(rows)] for n in range(count))
@@ -159,6 +157,29 @@ def good_sequences(
         }
         for user, stretch in stretches
     ]
+
+
+def good_profiles(
+    snapshot: Snapshot, kind: str, count: int, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """What three items of a user's own history are called; no two of a user are the same."""
+    categories = [word_of(category) for category in snapshot.items["category"]]
+    found: dict[tuple[int, str], None] = {}
+    while len(found) < count:
+        user = len(found) % len(snapshot.users)
+        drawn = rng.choice(snapshot.histories.of(user), 3)
+        found[user, ", ".join(dict.fromkeys(categories[item] for item in drawn)) + " and food"] = (
+            None
+        )
+    return [
+        {"item_id": None, "user_key": snapshot.users["user_key"][user], "text": text, "label": 1.0}
+        for user, text in found
+    ]
+
+
+def word_of(text: str | None) -> str:
+    """Its first word."""
+    return re.sub(r"[^a-z]+", " ", (text or "").lower()).strip().partition(" ")[0] or "food"
 
 
 def as_samples(rows: list[dict[str, Any]], kind: str) -> pl.DataFrame:

@@ -10,7 +10,9 @@ from nightshift.settings import InspectionSettings
 
 
 def batch(items: list[str], texts: list[str] | None = None) -> pl.DataFrame:
-    return pl.DataFrame({"item_id": items, "folded": texts or items})
+    users = [None] * len(items)
+    frame = {"item_id": items, "user_key": users, "folded": texts or items}
+    return pl.DataFrame(frame, schema_overrides={"user_key": pl.String})
 
 
 def stopped(frame: pl.DataFrame, rejected: int, **limits: float) -> list[str]:
@@ -40,6 +42,15 @@ def test_one_item_must_not_fill_a_batch() -> None:
     texts = [f"t{n}" for n in range(100)]
     assert stopped(batch(items, texts), 0, max_item_share=0.3) == []
     assert stopped(batch(items, texts), 0, max_item_share=0.29) == ["item_share"]
+
+
+def test_nor_must_one_user_where_texts_are_about_users() -> None:
+    users = ["same"] * 30 + [f"u{n}" for n in range(70)]
+    frame = batch(users, [f"t{n}" for n in range(100)]).rename(
+        {"item_id": "user_key", "user_key": "item_id"}
+    )
+    assert stopped(frame, 0, max_item_share=0.3) == []
+    assert stopped(frame, 0, max_item_share=0.29) == ["item_share"]
 
 
 def test_rejected_rows_do_not_count_for_the_other_gates() -> None:

@@ -80,8 +80,19 @@ QUERY: list[tuple[str, dict[str, Any]]] = [
     ("personal_data", {"text": "milk for ada@example.org"}),
     ("low_relevance", {"text": "quantum chromodynamics lecture notes"}),
 ]
+PROFILE: list[tuple[str, dict[str, Any]]] = [
+    ("user_unknown", {"user_key": "nobody"}),
+    ("user_unknown", {"user_key": None}),
+    ("item_unexpected", {"item_id": "no such item"}),
+    ("context_unexpected", {"context_items": ["no such item"]}),
+    *(case for case in QUERY if case[0] not in ("user_unexpected", "text_few_letters")),
+    ("text_few_letters", {"text": "abc 12 34 56"}),
+    ("text_length", {"text": "milk and bread, " * 30}),
+]
 CASES = [
-    *((kind, *case) for kind in SUITES for case in ANY_KIND),
+    *((kind, *case) for kind in SUITES for case in ANY_KIND if kind != "profile"),
+    *(("profile", *case) for case in ANY_KIND if case[0] != "item_unknown"),
+    *(("profile", *case) for case in PROFILE),
     *((kind, *case) for kind in ("interaction", "negative") for case in BEHAVIOUR),
     *(("query", *case) for case in QUERY),
     ("interaction", "low_relevance", {"scores": '{"similarity": 0.1}'}),

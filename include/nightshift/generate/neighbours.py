@@ -11,6 +11,9 @@ _BLOCK_BYTES = 64 << 20
 DECIMALS = 4
 """Cosines are compared after rounding: the last bits of a product depend on the thread count."""
 
+_TIE_DECIMALS = 2
+_TIE = 10.0**-_TIE_DECIMALS
+
 
 def most_popular_of_texts(
     row_of_item: npt.NDArray[np.int32], events: npt.NDArray[np.int64], *, n_texts: int
@@ -56,6 +59,33 @@ class TextIndex:
         missing = similarities < min_similarity
         rows[missing] = -1
         similarities[missing] = 0
+        return rows, similarities
+
+    def answer(
+        self, queries: npt.NDArray[np.float32], popularity: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """The text that answers each query: the most popular of those that are the nearest.
+
+        Args:
+            queries: unit vectors, [queries, width].
+            popularity: [texts] decides between texts whose cosines agree to two decimals.
+
+        Returns:
+            Text rows [queries], -1 where there is none to answer with, and their cosines.
+        """
+        rows = np.full(len(queries), -1, dtype=np.int32)
+        similarities = np.zeros(len(queries), dtype=np.float32)
+        if not len(self.rows):
+            return rows, similarities
+        counts = popularity[self.rows]
+        less_than_a_tie = _TIE / 2 * counts / max(int(counts.max()), 1)
+        step = max(1, _BLOCK_BYTES // (8 * len(self.rows)))
+        for start in range(0, len(queries), step):
+            block = slice(start, start + step)
+            cosines = (queries[block] @ self._candidates.T).round(DECIMALS)
+            best = np.argmax(cosines.round(_TIE_DECIMALS) + less_than_a_tie, axis=1)
+            rows[block] = self.rows[best]
+            similarities[block] = np.take_along_axis(cosines, best[:, None], axis=1)[:, 0]
         return rows, similarities
 
     def _nearest(

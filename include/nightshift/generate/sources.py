@@ -17,6 +17,7 @@ from nightshift.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from nightshift.generate.engines.base import Engine
+    from nightshift.text.encoder import Encoder
 
 
 class Sources:
@@ -64,3 +65,10 @@ class Sources:
         from nightshift.generate.engines.cached import CachedEngine
 
         return CachedEngine(create(self.settings, lake=self.lake), self.lake)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The sentence encoder that made `texts`; loaded at its first text."""
+        from nightshift.text.encoder import Encoder
+
+        return Encoder(self.settings)

@@ -47,7 +47,8 @@ def gates(
     """The gates of one batch.
 
     Args:
-        batch: `item_id`, and `folded` (the normalised text) if `has_text`; one row or more.
+        batch: one row or more of `item_id`, `user_key`, and `folded` (the normalised text) if
+            `has_text`.
         rejected: [rows] the rows that failed a rule; the other gates look at what is left.
         more: gates of this kind alone, over the rows that are left.
     """
@@ -55,7 +56,8 @@ def gates(
     found = [_at_most("rejected_share", share, settings.max_rejected)]
     left = batch.filter(pl.Series(~rejected))
     if left.height >= MIN_ROWS:
-        largest = left["item_id"].value_counts()["count"].max()
+        about = pl.coalesce("item_id", "user_key")  # a profile is about a user, not about an item
+        largest = left.select(about).to_series().value_counts()["count"].max()
         assert isinstance(largest, int)
         found.append(_at_most("item_share", largest / left.height, settings.max_item_share))
         if has_text:

@@ -102,10 +102,13 @@ class LlmAdCopySettings(Section):
 class LlmProfilesSettings(Section):
     """What a customer is interested in, in words, from a pseudonymised history."""
 
-    shots: int = Field(3, ge=0, description="few-shot examples in a prompt")
-    max_history: int = Field(12, ge=1, description="items of the history in a prompt")
+    shots: int = Field(4, ge=0, description="few-shot examples in a prompt")
+    max_history: int = Field(6, ge=2, description="items of the history in a prompt")
     temperature: float = Field(0.5, ge=0)
-    max_new_tokens: int = Field(32, ge=1)
+    max_new_tokens: int = Field(24, ge=1)
+    min_similarity: float = Field(
+        0.45, ge=-1, le=1, description="of an interest with an item, of all with their mean"
+    )
 
 
 class LlmPreferencesSettings(Section):

@@ -16,6 +16,9 @@ ENTRY_POINTS = "nightshift.strategies"
 
 _PACKAGE = "nightshift.generate.strategies"
 _BY_A_MODEL = {  # name -> module:class; a language model writes them
+    "llm_history": "llm_history:LlmHistory",
+    "llm_preferences": "llm_preferences:LlmPreferences",
+    "llm_profiles": "llm_profiles:LlmProfiles",
     "llm_queries": "llm_queries:LlmQueries",
 }
 _OURS = _BY_A_MODEL | {

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from nightshift import contracts
 from nightshift.errors import EngineError
 from nightshift.generate.engines.base import Sampling
 from nightshift.generate.hashing import seed_of
@@ -66,6 +67,7 @@ class PromptedStrategy(Strategy):
 
         Returns:
             Columns of contracts.SAMPLES where this sample differs; `scores` is a dict of floats.
+            Whatever else is in it goes into the lineage.
         """
 
     # --- for all of them --------------------------------------------------------------------------
@@ -190,6 +192,7 @@ class PromptedStrategy(Strategy):
                 strategy=pl.lit(self.name),
                 lineage=pl.struct(
                     *(pl.lit(value).alias(name) for name, value in lineage.items()),
+                    *(name for name in frame.columns if name not in contracts.SAMPLES.names),
                     sources=pl.concat_list(pl.coalesce("item_id", "user_key")),
                 ).struct.json_encode(),
             )

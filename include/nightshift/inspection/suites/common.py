@@ -13,6 +13,7 @@ from nightshift.settings import InspectionSettings
 INSPECTED = (  # kinds with a suite, in a module of their name
     "interaction",
     "negative",
+    "profile",
     "query",
     "sequence",
 )

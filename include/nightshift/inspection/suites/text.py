@@ -7,6 +7,7 @@ import polars as pl
 
 from nightshift.inspection.detectors.copies import copies_title, is_first
 from nightshift.inspection.detectors.fold import fold
+from nightshift.inspection.detectors.history_centre import history_centres
 from nightshift.inspection.detectors.leakage import leakage
 from nightshift.inspection.detectors.letters import letter_share
 from nightshift.inspection.detectors.markup import markup
@@ -55,27 +56,28 @@ def features(
     )
     return found.with_columns(
         text_is_first=is_first(found, source, "folded"),
-        relevance=_relevance(found, facts, max_chars),
+        relevance=_relevance(found, facts, max_chars, source),
     )
 
 
-def _relevance(found: pl.DataFrame, facts: Facts, max_chars: int) -> pl.Series:
-    """Cosine with the source item; null for what other rules reject: it never meets the encoder.
+def _relevance(found: pl.DataFrame, facts: Facts, max_chars: int, source: str) -> pl.Series:
+    """Cosine with the source; null for what other rules reject: it never meets the encoder.
 
-    Null as well where a text is about no item.
+    The source is the item, or what the user had; null as well where a text is about neither.
     """
+    code = "user" if source == "user_key" else "item"
     sound = found.with_row_index("place").filter(
         pl.col("text_chars").is_between(1, max_chars)
-        & (pl.col("item") != UNKNOWN)
+        & (pl.col(code) != UNKNOWN)
         & (pl.col("unprintable") == 0)
         & pl.all_horizontal(pl.col("repetition", "markup", "leakage", "personal_data").is_null())
     )
     cosines = np.full(found.height, np.nan)
     if sound.height:
+        codes = sound[code].to_numpy()
+        sources = facts.vectors[codes] if code == "item" else history_centres(facts, codes)
         vectors = facts.embed(sound["text"].to_list())
-        cosines[sound["place"].to_numpy()] = relevance(
-            vectors, facts.vectors[sound["item"].to_numpy()]
-        )
+        cosines[sound["place"].to_numpy()] = relevance(vectors, sources)
     return pl.Series(cosines, nan_to_null=True)
 
 
