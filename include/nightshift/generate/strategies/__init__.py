@@ -13,10 +13,16 @@ ENTRY_POINTS = "nightshift.strategies"
 
 _PACKAGE = "nightshift.generate.strategies"
 _BY_A_MODEL = {  # name -> module:class; a language model writes them
+    "back_translation": "back_translation:BackTranslation",
+    "llm_ad_copy": "llm_ad_copy:LlmAdCopy",
+    "llm_descriptions": "llm_descriptions:LlmDescriptions",
     "llm_queries": "llm_queries:LlmQueries",
+    "llm_reviews": "llm_reviews:LlmReviews",
 }
 _OURS = _BY_A_MODEL | {
+    "description_fusion": "description_fusion:DescriptionFusion",
     "negatives": "negatives:Negatives",
+    "synonyms": "synonyms:Synonyms",
     "text_neighbours": "text_neighbours:TextNeighbours",
 }
 

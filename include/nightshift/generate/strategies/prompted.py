@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from nightshift.errors import EngineError
-from nightshift.generate.engines.base import Sampling
+from nightshift.generate.engines.base import Engine, Sampling
 from nightshift.generate.hashing import seed_of
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.shortage import items_by_shortage
@@ -70,6 +70,11 @@ class PromptedStrategy(Strategy):
     def template(self) -> Template:
         return template(self.prompt_name)
 
+    @property
+    def engine(self) -> Engine:
+        """What writes."""
+        return self.sources.engine
+
     def price(self) -> Price:
         tokens = self.own_settings["max_new_tokens"]
         return Price(tokens=tokens, seconds=tokens * self.seconds_per_token)
@@ -77,7 +82,7 @@ class PromptedStrategy(Strategy):
     def describe(self) -> dict[str, Any]:
         """The model and the prompt; a missing model fails its shards, not the plan of the night."""
         try:
-            model: dict[str, Any] = self.sources.engine.model
+            model: dict[str, Any] = self.engine.model
         except EngineError as error:
             model = {"missing": error.message}
         return {"version": self.version, "prompt": self.template.digest, "model": model}
@@ -89,7 +94,7 @@ class PromptedStrategy(Strategy):
             asked.to_dict(as_series=False),
             self.template.digest,
             self.template.prefix(self._shots(asked)),
-            self.sources.engine.identity,
+            self.engine.identity,
         ]
 
     def generate(self, targets: pl.DataFrame) -> Chunk:
@@ -103,7 +108,7 @@ class PromptedStrategy(Strategy):
             return Chunk(empty_samples(), dict(dropped))
         own = self.own_settings
         prompted = readable.to_dicts()
-        written = self.sources.engine.generate(
+        written = self.engine.generate(
             [self.template.prompt(row) for row in prompted],
             Sampling(
                 max_new_tokens=own["max_new_tokens"],
@@ -148,7 +153,7 @@ class PromptedStrategy(Strategy):
     def _samples(self, rows: list[Row]) -> pa.Table:
         if not rows:
             return empty_samples()
-        engine, prompt = self.sources.engine, self.template
+        engine, prompt = self.engine, self.template
         lineage: Mapping[str, Any] = {
             "version": self.version,
             "seed": self.seed,
