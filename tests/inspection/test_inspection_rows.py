@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from sample_factory import Shop, all_kinds, as_samples, changed, good_samples
+from sample_factory import STRATEGY, Shop, all_kinds, as_samples, changed, good_samples
 
 from nightshift.inspection.suites import SUITES, common
 
@@ -26,8 +26,8 @@ def row_of(samples: pl.DataFrame, kind: str, nth: int = 0) -> int:
 def test_good_samples_of_every_kind_are_accepted(shop: Shop, samples: pl.DataFrame) -> None:
     manifest, lake = shop.inspect(samples)
     assert manifest.stats == {
-        "accepted": {"llm_queries": 60, "negatives": 60, "text_neighbours": 60},
-        "quarantined": {"llm_queries": 0, "negatives": 0, "text_neighbours": 0},
+        "accepted": dict.fromkeys(sorted(STRATEGY.values()), 60),
+        "quarantined": dict.fromkeys(sorted(STRATEGY.values()), 0),
         "reasons": {},
         "stopped": [],
     }
@@ -235,7 +235,7 @@ def test_good_queries_of_many_languages_are_accepted(shop: Shop) -> None:
 def test_a_kind_without_a_suite_is_quarantined_by_name(shop: Shop, samples: pl.DataFrame) -> None:
     samples = samples.filter(pl.col("kind") == "query")
     row = row_of(samples, "query")
-    found = shop.reasons(changed(samples, row, kind="review"))
+    found = shop.reasons(changed(samples, row, kind="poem"))
     assert found == {f"bad-{row}": ["kind_not_inspected", "batch_stopped:rejected_share"]}
     assert shop.reasons(changed(samples, row, kind=None))[f"bad-{row}"][0] == "kind_not_inspected"
 

@@ -9,10 +9,11 @@ from nightshift.generate.cleaning import gives_orders, has_labels, has_personal_
 
 MAX_CHARS = 300
 """Below what the inspection allows for a text."""
-_MIN_WORDS = 3
 _END = re.compile(r"[.!?…。！？]")
 _SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+")
 _MARKUP = re.compile(r"[<>{}\[\]|\\`*#_~^]|https?:|={2,}|-{3,}")
+_LOOP_WORDS = 6
+"""Shorter texts may say a word twice."""
 _RUN = 6
 """This many words of an example in a row were copied from it."""
 _TOKENS_A_WORD = 1.5
@@ -20,7 +21,12 @@ _TOKENS_A_WORD = 1.5
 
 
 def read_prose(
-    raw: str, *, max_new_tokens: int, shown: Sequence[str], sentences: int | None = None
+    raw: str,
+    *,
+    max_new_tokens: int,
+    shown: Sequence[str],
+    sentences: int | None = None,
+    min_words: int = 4,
 ) -> tuple[str, str]:
     """A continuation as tidy prose and "", or "" and the reason why it is none.
 
@@ -36,7 +42,7 @@ def read_prose(
     reason = ""
     if not tokens:
         reason = "empty" if not raw.strip() else "unfinished"
-    elif len(tokens) < _MIN_WORDS:
+    elif sum(token.isalpha() for token in tokens) < min_words:
         reason = "too_short"
     elif len(text) > MAX_CHARS:
         reason = "too_long"
@@ -62,7 +68,7 @@ def _whole_sentences(text: str, max_new_tokens: int) -> str:
 
 def _loops(tokens: list[str]) -> bool:
     """Half the words are repeats, or three words in a row come back twice."""
-    if len(tokens) >= 2 * _MIN_WORDS and len(set(tokens)) * 2 <= len(tokens):
+    if len(tokens) >= _LOOP_WORDS and len(set(tokens)) * 2 <= len(tokens):
         return True
     triples = list(zip(tokens, tokens[1:], tokens[2:], strict=False))
     return any(triples.count(triple) > 2 for triple in set(triples))

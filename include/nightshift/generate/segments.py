@@ -48,7 +48,7 @@ class Segments:
         counts = np.bincount(of_user[of_user >= 0], minlength=len(self.names))
         self._usual = counts / max(1, counts.sum())
 
-    def _count(self, sources: Sources, of_user: np.ndarray) -> sparse.csr_array:  # type: ignore[type-arg]
+    def _count(self, sources: Sources, of_user: np.ndarray) -> sparse.csr_array:
         """Distinct customers of each text, by segment: [texts, segments]."""
         histories = sources.snapshot.histories
         users = np.repeat(np.arange(len(histories)), histories.lengths)

@@ -42,10 +42,10 @@ class SynonymsSettings(Section):
     )
     neighbours: int = Field(5, ge=0, description="words of the shop that a word may stand for")
     min_similarity: float = Field(
-        0.7, ge=-1, le=1, description="cosine of two words of the shop that may be exchanged"
+        0.75, ge=-1, le=1, description="cosine of two words of the shop that may be exchanged"
     )
     min_context: float = Field(
-        0.75, ge=-1, le=1, description="cosine of a query with what it was before the exchange"
+        0.8, ge=-1, le=1, description="cosine of a query with what it was before the exchange"
     )
 
 

@@ -64,7 +64,7 @@ def _audience(text: str) -> set[str]:
 
 def content_words(text: str) -> set[str]:
     """Words that carry meaning, lower case and without the plural's s."""
-    return {_stem(word) for word in _words(text) if word not in STOP_WORDS and len(word) > 2}
+    return {stem(word) for word in _words(text) if word not in STOP_WORDS and len(word) > 2}
 
 
 def lost_fact(text: str, given: str) -> str | None:
@@ -82,7 +82,10 @@ def lost_fact(text: str, given: str) -> str | None:
 
 
 def invented_fact(text: str, source: str) -> str | None:
-    """`invented_number`, `changed_unit`, `invented_attribute` or `invented_name`: not in `source`."""
+    """What of the text its source does not say; None when all is said there.
+
+    `invented_number`, `changed_unit`, `invented_attribute` or `invented_name`.
+    """
     said, known_numbers = set(quantities(text)), set(quantities(source))
     if {value for value, _ in said} - {value for value, _ in known_numbers}:
         return "invented_number"
@@ -91,9 +94,9 @@ def invented_fact(text: str, source: str) -> str | None:
         return "changed_unit"
     if attributes(text) - attributes(source):
         return "invented_attribute"
-    known = {_stem(word) for word in _words(source)}
+    known = {stem(word) for word in _words(source)}
     names = [part for name in _NAME.findall(text.strip()) for part in _words(name)]
-    strange = [n for n in names if _stem(n) not in known and n not in COMMON]
+    strange = [n for n in names if stem(n) not in known and n not in COMMON]
     return "invented_name" if strange else None
 
 
@@ -101,7 +104,8 @@ def _words(text: str) -> list[str]:
     return [word.lower().replace("’", "'") for word in _WORD.findall(_plain(text))]
 
 
-def _stem(word: str) -> str:
+def stem(word: str) -> str:
+    """A lower-case word without the plural's or the genitive's s."""
     word = word.removesuffix("'s")
     if len(word) > _MIN_CONTENT and word.endswith("s") and not word.endswith("ss"):
         return word[:-1]

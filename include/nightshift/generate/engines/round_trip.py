@@ -50,7 +50,11 @@ class RoundTrip(Engine):
         }
 
     def generate(
-        self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
+        self,
+        prompts: Sequence[str],
+        sampling: Sampling,
+        *,
+        prefix: str = "",  # noqa: ARG002
     ) -> Generated:
         """`per_prompt` round trips of each text; `prefix` is nothing that a translator reads."""
         asked = [text for text in prompts for _ in range(sampling.per_prompt)]
@@ -60,7 +64,9 @@ class RoundTrip(Engine):
         return Generated([home[i : i + n] for i in range(0, len(home), n)], first + second)
 
     def score(
-        self, prompts: Sequence[str], continuations: Sequence[str]
+        self,
+        prompts: Sequence[str],  # noqa: ARG002
+        continuations: Sequence[str],  # noqa: ARG002
     ) -> npt.NDArray[np.float64]:
         raise EngineError(
             "A pair of translation models does not score texts.",

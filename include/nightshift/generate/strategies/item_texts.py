@@ -32,6 +32,7 @@ class ItemTexts(PromptedStrategy):
     """An item's line in a prompt."""
     sentences: ClassVar[int] = 2
     """That are taken of an answer."""
+    min_words: ClassVar[int] = 4
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         return one_item_a_text(self.sources, self.own_settings["per_item"])
@@ -71,11 +72,19 @@ class ItemTexts(PromptedStrategy):
             max_new_tokens=self.own_settings["max_new_tokens"],
             shown=[self.example_text(shot) for shot in shots],
             sentences=self.sentences,
+            min_words=self.min_words,
         )
         if reason:
             return reason
         source = f"{row['title']} {row['source']}"
+        if self.borrows(text, source, shots):
+            return "leaked_example"
         return invented_fact(text, source) or self.judge(text, row)
+
+    def borrows(self, text: str, source: str, shots: Sequence[Fields]) -> bool:
+        """Does it speak of what an example is about: a mug, where the item is a lamp."""
+        others = content_words(" ".join(shot["text"].split(",")[0] for shot in shots))
+        return bool(content_words(text) & others - content_words(source))
 
     @abstractmethod
     def example_text(self, shot: Fields) -> str:

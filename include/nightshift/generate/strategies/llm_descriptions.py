@@ -26,12 +26,17 @@ class LlmDescriptions(ItemTexts):
     produces = "description"
     prompt_name = "descriptions"
     shown_chars = 160
+    min_words = 2
 
     def examples(self) -> tuple[Sequence[Fields], str]:
         return shipped_examples("description_examples"), "shipped"
 
     def example_text(self, shot: Fields) -> str:
         return shot["more"]
+
+    def borrows(self, text: str, source: str, shots: Sequence[Fields]) -> bool:  # noqa: ARG002
+        """The subject is the item's own text here, and a cup may well be for coffee."""
+        return False
 
     def judge(self, text: str, row: Row) -> Row | str:
         if len(content_words(text) - content_words(row["source"])) < _MIN_NEW:
