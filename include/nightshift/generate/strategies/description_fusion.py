@@ -27,7 +27,7 @@ from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
 from nightshift.generate.strategies.prompted import one_item_a_text
 from nightshift.text.encoder import Encoder, encoder_digest
-from nightshift.text.grounding import invented_fact
+from nightshift.text.grounding import invented_fact, lost_fact
 from nightshift.text.sentiment import sentiment
 
 _SECONDS = 0.02
@@ -40,6 +40,10 @@ _MOST_REVIEWS = 20
 _SENTENCE_WORDS = (4, 25)
 _SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+")
 _PLAIN = re.compile(r"[^<>{}\[\]|\\`*#_~^=]+")
+_DENIES = re.compile(r"\b(?:not|no|never|nothing)\b|n['’]t\b", re.IGNORECASE)
+"""What something does not do, said without any word of praise, is a complaint."""
+_MIN_NEAR = 0.25
+"""Cosine with its item, below which a sentence tells of the customer."""
 _TOO_ALIKE = 0.85
 """Cosine from which two sentences say the same."""
 _MOOD = 0.1
@@ -94,7 +98,8 @@ class DescriptionFusion(Strategy):
         reviews = reviews.with_columns(pl.col("text").str.head(_REVIEW_CHARS))
         order = pl.Series("order", stable_hash(reviews["text"].to_list(), salt=self.seed))
         reviews = reviews.with_columns(order).sort("item_id", "order", "text")
-        return reviews.group_by("item_id", maintain_order=True).head(_MOST_REVIEWS)
+        first = reviews.group_by("item_id", maintain_order=True).head(_MOST_REVIEWS)
+        return first.select("item_id", "text")
 
     def generate(self, targets: pl.DataFrame) -> Chunk:
         dropped: Counter[str] = Counter()
@@ -116,6 +121,8 @@ class DescriptionFusion(Strategy):
                 dropped["unreadable"] += 1
             elif len(words(text)) <= len(words(clean(row["title"] or "", _TITLE_CHARS))):
                 dropped["nothing_new"] += 1
+            elif lost := lost_fact(text, row["title"] or ""):
+                dropped[lost] += 1
             else:
                 made.append({"item_id": row["item_id"], "text": text, "from_reviews": used})
         return Chunk(self._samples(made), dict(sorted(dropped.items())))
@@ -197,6 +204,8 @@ def _usable(review: str, source: str) -> list[str]:
         if (
             _SENTENCE_WORDS[0] <= length <= _SENTENCE_WORDS[1]
             and _PLAIN.fullmatch(sentence)
+            and not sentence.endswith("?")
+            and (mood is not None or not _DENIES.search(sentence))
             and not has_labels(sentence)
             and (mood is None or mood >= 0)
             and invented_fact(sentence, source) is None
@@ -217,9 +226,10 @@ def _central(
     middle /= max(float(np.linalg.norm(middle)), 1e-9)
     own = np.stack([vectors[sentence] for sentence in sentences])
     moods = np.array([max(sentiment(sentence) or 0.0, 0.0) for sentence in sentences])
-    score = np.round(own @ middle + own @ item + _MOOD * moods, 4)
+    near = np.round(own @ item, 4)
+    score = np.round(own @ middle + near + _MOOD * moods, 4)
     chosen: list[int] = []
     for i in np.argsort(-score, kind="stable").tolist():
-        if all(float(own[i] @ own[j]) < _TOO_ALIKE for j in chosen):
+        if near[i] >= _MIN_NEAR and all(float(own[i] @ own[j]) < _TOO_ALIKE for j in chosen):
             chosen.append(i)
     return [sentences[i] for i in chosen]
