@@ -26,6 +26,9 @@ STRATEGY = {
     "profile": "llm_profiles",
     "query": "llm_queries",
     "sequence": "upsample",
+    "review": "llm_reviews",
+    "description": "llm_descriptions",
+    "ad_copy": "llm_ad_copy",
 }
 
 
@@ -95,8 +98,7 @@ def run_inspect(shop: Shop, settings: Settings, gathered: Manifest) -> Manifest:
 
 def good_samples(shop: Shop, kind: str, count: int = 60, seed: int = 0) -> pl.DataFrame:
     """Samples that every rule accepts, as contracts.SAMPLES."""
-    of_kind = {"profile": good_profiles, "query": good_queries, "sequence": good_sequences}
-    build = of_kind.get(kind, good_behaviour)
+    build = BUILDERS.get(kind, good_behaviour)
     return as_samples(build(shop.read(), kind, count, np.random.default_rng(seed)), kind)
 
 
@@ -180,6 +182,34 @@ def good_profiles(
 def word_of(text: str | None) -> str:
     """Its first word."""
     return re.sub(r"[^a-z]+", " ", (text or "").lower()).strip().partition(" ")[0] or "food"
+
+
+PROSE = {  # kind -> sentences of which each is good with an item in it, and their labels
+    "review": (("We like the {}, it tastes good", 5.0), ("The {} was bad and a waste", 1.0)),
+    "description": (("{}, for a quick dinner with the family", 1.0),),
+    "ad_copy": (("A long table, good friends and {}", 1.0),),
+}
+
+
+def good_prose(
+    snapshot: Snapshot, kind: str, count: int, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """A sentence around an item's title."""
+    rows = snapshot.items.select("item_id", "title").rows()
+    made = []
+    for number in range(count):
+        item, title = rows[number % len(rows)]
+        sentence, label = PROSE[kind][number % len(PROSE[kind])]
+        made.append({"item_id": item, "text": sentence.format(title.lower()), "label": label})
+    return made
+
+
+BUILDERS = {
+    "profile": good_profiles,
+    "query": good_queries,
+    "sequence": good_sequences,
+    **dict.fromkeys(PROSE, good_prose),
+}
 
 
 def as_samples(rows: list[dict[str, Any]], kind: str) -> pl.DataFrame:

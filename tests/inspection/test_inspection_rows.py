@@ -246,7 +246,7 @@ def test_good_queries_of_many_languages_are_accepted(shop: Shop) -> None:
 def test_a_kind_without_a_suite_is_quarantined_by_name(shop: Shop, samples: pl.DataFrame) -> None:
     samples = samples.filter(pl.col("kind") == "query")
     row = row_of(samples, "query")
-    found = shop.reasons(changed(samples, row, kind="review"))
+    found = shop.reasons(changed(samples, row, kind="poem"))
     assert found == {f"bad-{row}": ["kind_not_inspected", "batch_stopped:rejected_share"]}
     assert shop.reasons(changed(samples, row, kind=None))[f"bad-{row}"][0] == "kind_not_inspected"
 

@@ -12,6 +12,8 @@ from nightshift.snapshot import Snapshot
 _MIN_PAIRS = 20
 """With fewer the same examples would stand in every prompt."""
 _MAX_PAIRS = 200
+_MAX_OF_ITEM = 10
+_QUERY_CHARS = 60
 _GOOD_GRADE = 0.75
 """Share of the best grade from which a graded item answers its query."""
 
@@ -41,9 +43,15 @@ def example_pairs(snapshot: Snapshot, max_chars: int) -> tuple[tuple[Pair, ...],
 
 def _searches(snapshot: Snapshot) -> pl.DataFrame:
     """Answered queries, one item each: `query`, `title`, `text`, in the order of a hash."""
+    answered = _answered(snapshot).unique("query", keep="first", maintain_order=True)
+    return answered.select("query", "title", "text")
+
+
+def _answered(snapshot: Snapshot) -> pl.DataFrame:
+    """Answered queries: `query`, `item_id`, `title`, `text`, in the order of hashes of both."""
     searches = snapshot.searches.filter(pl.col("item_id").is_not_null())
     if searches.is_empty():
-        return pl.DataFrame(schema={"query": pl.String, "title": pl.String, "text": pl.String})
+        return pl.DataFrame(schema=dict.fromkeys(("query", "item_id", "title", "text"), pl.String))
     best = searches["grade"].max()
     good = pl.col("grade").is_null()
     if isinstance(best, (int, float)):
@@ -61,6 +69,21 @@ def _searches(snapshot: Snapshot) -> pl.DataFrame:
             of_item=pl.Series(stable_hash(joined["item_id"].to_list())),
         )
         .sort("of_query", "of_item")
-        .unique("query", keep="first", maintain_order=True)
-        .select("query", "title", "text")
+        .select("query", "item_id", "title", "text")
     )
+
+
+def queries_of_items(snapshot: Snapshot) -> dict[str, list[str]]:
+    """The shop's own queries for each item that is not withheld, in the order of a hash."""
+    found: dict[str, list[str]] = {}
+    for query, item_id, title, text in _answered(snapshot).iter_rows():
+        if gives_orders(query) or gives_orders(text):
+            continue
+        parsed, reason = read_query(clean(query, _QUERY_CHARS), text, title, [])
+        if reason == "copy_of_title":  # somebody typed the title; a word of it will be another
+            parsed = clean(query, _QUERY_CHARS).lower()
+        if parsed is not None:
+            of_item = found.setdefault(item_id, [])
+            if parsed not in of_item and len(of_item) < _MAX_OF_ITEM:
+                of_item.append(parsed)
+    return found

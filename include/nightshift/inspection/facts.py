@@ -27,7 +27,7 @@ class Facts:
 
     night: str
     strategies: tuple[str, ...]  # those that gather counted tonight
-    items: pl.DataFrame  # item_id, item (Int64 code), title
+    items: pl.DataFrame  # item_id, item (Int64 code), title, item_text
     users: pl.DataFrame  # user_key, user (Int64 code)
     pairs: npt.NDArray[np.int64]  # sorted distinct user * items + item of every history
     vectors: npt.NDArray[np.float32]  # [items, width] unit length
@@ -71,7 +71,10 @@ def facts_of(
         night=night,
         strategies=tuple(sorted(strategies)),
         items=shop.item_codes.select(
-            "item_id", pl.col("item").cast(pl.Int64), title=shop.items["title"]
+            "item_id",
+            pl.col("item").cast(pl.Int64),
+            title=shop.items["title"],
+            item_text=shop.items["text"],
         ),
         users=shop.user_codes,
         pairs=np.unique(owners * shop.items.height + histories.items),

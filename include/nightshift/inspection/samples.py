@@ -51,8 +51,9 @@ def _read_shard(lake: Lake, manifest: Manifest, name: str) -> pl.DataFrame:
 
 
 def with_codes(samples: pl.DataFrame, facts: Facts) -> pl.DataFrame:
-    """Beside each sample its `item` and `user` codes (-1: unknown), the item's `title`, `claimed`.
+    """Beside each sample its codes, its item's `title` and `item_text`, `claimed`.
 
+    `item`, `user`: codes, -1 where unknown.
     `claimed`: an interaction of tonight says that this user would take this item.
     """
     pair = ("user_key", "item_id")

@@ -38,10 +38,15 @@ class SynonymsSettings(Section):
 
     per_item: int = Field(2, ge=1)
     wordnet: Path | None = Field(
-        None, description="folder with data.noun … of WordNet; default: the one of the system"
+        None, description="folder with index.noun, data.noun … of WordNet; default: our extract"
     )
     neighbours: int = Field(5, ge=0, description="words of the shop that a word may stand for")
-    min_similarity: float = Field(0.75, ge=-1, le=1, description="cosine of two words")
+    min_similarity: float = Field(
+        0.75, ge=-1, le=1, description="cosine of two words of the shop that may be exchanged"
+    )
+    min_context: float = Field(
+        0.8, ge=-1, le=1, description="cosine of a query with what it was before the exchange"
+    )
 
 
 class BackTranslationSettings(Section):
@@ -50,6 +55,7 @@ class BackTranslationSettings(Section):
     per_item: int = Field(1, ge=1)
     there: Path | None = Field(None, description="sequence-to-sequence model into the language")
     back: Path | None = Field(None, description="and the one back; without both: the engine")
+    shots: int = Field(6, ge=0, description="few-shot examples in a prompt of the engine")
     temperature: float = Field(0.7, ge=0)
     max_new_tokens: int = Field(64, ge=1)
 
@@ -76,6 +82,10 @@ class LlmReviewsSettings(Section):
     """Reviews grounded in an item's attributes and in the sentiment of a rating."""
 
     per_item: int = Field(1, ge=1)
+    ratings: tuple[float, float, float, float, float] = Field(
+        (0.15, 0.1, 0.1, 0.25, 0.4),
+        description="shares of 1, 2, 3, 4 and 5 stars in a shop that has no reviews of its own",
+    )
     shots: int = Field(4, ge=0, description="few-shot examples in a prompt")
     temperature: float = Field(0.7, ge=0)
     max_new_tokens: int = Field(48, ge=1)

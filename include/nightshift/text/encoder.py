@@ -96,6 +96,11 @@ class Encoder:
     def width(self) -> int:
         return int(self._model[1].config.hidden_size)
 
+    def has_word(self, word: str) -> bool:
+        """Is it one piece of the vocabulary: a common word, as those who trained it counted."""
+        tokenizer, _, _ = self._model
+        return tokenizer.token_to_id(word) is not None
+
     def encode(self, texts: Sequence[str], label: str = "embed") -> npt.NDArray[np.float32]:
         """Unit vectors, rounded to half precision: [texts, width]."""
         tokenizer, _, _ = self._model

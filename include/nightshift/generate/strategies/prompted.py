@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from nightshift import contracts
 from nightshift.errors import EngineError
-from nightshift.generate.engines.base import Sampling
+from nightshift.generate.engines.base import Engine, Sampling
 from nightshift.generate.hashing import seed_of
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.shortage import items_by_shortage
@@ -76,6 +76,11 @@ class PromptedStrategy(Strategy):
     def template(self) -> Template:
         return template(self.prompt_name)
 
+    @property
+    def engine(self) -> Engine:
+        """What writes."""
+        return self.sources.engine
+
     def price(self) -> Price:
         own = self.own_settings
         shown = self.template.prefix(self.examples()[0][: own["shots"]])
@@ -88,7 +93,7 @@ class PromptedStrategy(Strategy):
     def describe(self) -> dict[str, Any]:
         """The model and the prompt; a missing model fails its shards, not the plan of the night."""
         try:
-            model: dict[str, Any] = self.sources.engine.model
+            model: dict[str, Any] = self.engine.model
         except EngineError as error:
             model = {"missing": error.message}
         return {"version": self.version, "prompt": self.template.digest, "model": model}
@@ -100,7 +105,7 @@ class PromptedStrategy(Strategy):
             asked.to_dict(as_series=False),
             self.template.digest,
             self.template.prefix(self._shots(asked)),
-            self.sources.engine.identity,
+            self.engine.identity,
         ]
 
     def generate(self, targets: pl.DataFrame) -> Chunk:
@@ -114,7 +119,7 @@ class PromptedStrategy(Strategy):
             return Chunk(empty_samples(), dict(dropped))
         own = self.own_settings
         prompted = readable.to_dicts()
-        written = self.sources.engine.generate(
+        written = self.engine.generate(
             [self.template.prompt(row) for row in prompted],
             Sampling(
                 max_new_tokens=own["max_new_tokens"],
@@ -165,7 +170,7 @@ class PromptedStrategy(Strategy):
     def _samples(self, rows: list[Row]) -> pa.Table:
         if not rows:
             return empty_samples()
-        engine, prompt = self.sources.engine, self.template
+        engine, prompt = self.engine, self.template
         lineage: Mapping[str, Any] = {
             "version": self.version,
             "seed": self.seed,

@@ -18,6 +18,11 @@ def copies_title(text: pl.Expr, title: pl.Expr) -> pl.Expr:
     return ((words == title_words) | (long_title & inside)).fill_null(False)
 
 
+def is_title(text: pl.Expr, title: pl.Expr) -> pl.Expr:
+    """Is the text the title and nothing else. Null title: false."""
+    return (fold(text) == fold(title)).fill_null(False)
+
+
 def is_first(frame: pl.DataFrame, *columns: str) -> pl.Series:
     """[rows] true for the first row of each distinct combination; nulls are equal to each other."""
     return frame.select(pl.struct(columns).is_first_distinct()).to_series()

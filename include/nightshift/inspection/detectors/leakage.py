@@ -6,9 +6,14 @@ import polars as pl
 
 _PATTERNS = {
     "label": (
-        r"(?i)^\W*(?:(?:search\s+)?quer(?:y|ies)|search|product|item|title|description|category"
-        r"|brand|customer|user|assistant|system|human|example|input|output|question|answer"
-        r"|response|prompt|instructions?|note|q|a)\s*\d*\s*[:：=]"
+        r"(?i)^\W*(?:(?:search\s+)?quer(?:y|ies)|search|products?|items?|title|text|category|brand"
+        r"|descriptions?|paraphrases?|in\s+other\s+words|(?:customer\s+)?reviews?|ratings?|stars"
+        r"|advertisements?|ads?|ad\s+copy|slogan|tagline|customers?|users?|interests?|history"
+        r"|wanted|wants|bought|next|choice|assistant|system|human|examples?|input|output"
+        r"|questions?|answers?|response|prompt|instructions?|note|q|a|b)\s*\d*\s*[:：=]"
+        # Inside a text only what no shop writes there: "size:" is a size, "review:" is a prompt.
+        r"|\b(?:product|search|query|review|rating|advertisement|customers|interests|assistant"
+        r"|in\s+other\s+words)\s*[:：]"
     ),
     "marker": (
         r"(?i)<\|?/?(?:s|im_start|im_end|endoftext|eos|bos|user|assistant|system)\|?>"
@@ -19,7 +24,8 @@ _PATTERNS = {
         r"(?i)\b(?:ignore|disregard|forget)\b.{0,30}\b(?:previous|above|prior|earlier|all)\b"
         r"|\b(?:previous|above)\s+(?:instructions?|prompts?|examples?)\b"
         r"|\byou\s+are\s+(?:a|an|now)\b.{0,40}\b(?:assistant|model|bot|ai|shop)\b"
-        r"|\b(?:write|generate|give|list|return)\b.{0,20}\b(?:quer(?:y|ies)|json|examples?)\b"
+        r"|\b(?:write|generate|give|list|return)\b.{0,20}\b(?:quer(?:y|ies)|json|examples?|reviews?"
+        r"|descriptions?|advertisements?)\b"
     ),
     "small talk": (
         r"(?i)\bas\s+an?\s+(?:ai|language|large)\b|\blanguage\s+model\b|\bi(?:'m| am)\s+sorry\b"

@@ -11,11 +11,14 @@ from nightshift.inspection.rules import Rules, Suite, between, is_true, one_of, 
 from nightshift.settings import InspectionSettings
 
 INSPECTED = (  # kinds with a suite, in a module of their name
+    "ad_copy",
+    "description",
     "interaction",
     "negative",
     "profile",
     "query",
     "sequence",
+    "review",
 )
 MAX_WEIGHT = 1.0
 """A sample never weighs more than a real row."""
