@@ -10,7 +10,7 @@ from nightshift.errors import LakeError
 from nightshift.lake import Lake
 from nightshift.night import Night
 from nightshift.settings import Settings
-from nightshift.stages import STAGES, parts_of
+from nightshift.stages import NIGHTLY, STAGES, parts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Took:
 def took(lake: Lake, night: Night, settings: Settings) -> Took:
     """What a night's stages took when they did their work."""
     found: dict[str, float] = {}
-    for name, stage in STAGES.items():
+    for name, stage in NIGHTLY.items():
         try:
             parts = parts_of(name, lake, night, settings)
         except LakeError:

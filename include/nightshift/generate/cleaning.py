@@ -24,7 +24,7 @@ _ORDERS = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_LABELS = re.compile(r"\b(product|search|query|system|user|assistant)\s*:", re.IGNORECASE)
+_LABELS = re.compile(r"\b(product|search|wanted|query|system|user|assistant)\s*:", re.IGNORECASE)
 _UPPER_SHARE = 0.7
 """Catalogues in capitals are read as shouting and spelt out letter by letter."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from nightshift import contracts
+from nightshift.generate.adapters import taught
 from nightshift.generate.budget import Bid, Grant, split
 from nightshift.generate.chunks import chunk_numbers
 from nightshift.generate.sources import Sources
@@ -24,7 +25,13 @@ def run(ctx: StageContext) -> dict[str, Any]:
         SettingsError: `generate.strategies` names a strategy that does not exist.
     """
     settings = ctx.settings.generate
-    sources = Sources(ctx.lake, ctx.settings, ctx.inputs["snapshot"], ctx.inputs["vectors"])
+    sources = Sources(
+        ctx.lake,
+        ctx.settings,
+        ctx.inputs["snapshot"],
+        ctx.inputs["vectors"],
+        adapter=taught(ctx.lake, ctx.settings, ctx.inputs.get("adapter")),
+    )
     strategies = {name: create_strategy(name, sources) for name in settings.strategies}
     ctx.seeds["generate"] = settings.seed
     lacking = {name: why for name, s in strategies.items() if (why := s.missing()) is not None}

@@ -1,4 +1,4 @@
-"""Examples of search queries, and the strict reading of what a model writes as one."""
+"""Examples of search queries, what they want, and the strict reading of what a model writes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,45 @@ _NUMBER = re.compile(r"\d+")
 _PLAIN = re.compile(r"[\w\s'’&%.,+/()-]+")
 
 
+_FOR_WHOM = re.compile(r"\b(gifts?|presents?|stocking (filler|stuffer)s?)\b")
+_HELPS = re.compile(
+    r"""\b(sensitive|itchy|dry|oily|greasy|frizzy|sore|aching|thinning|damaged|smelly|stained
+    |leak\w*|broken|stuck|noisy|anti|remov\w+|repellent|relief|treatment|cure|fix|repair|stop|prevent
+    |pain|ache|stains?|odou?r|allerg\w+|heartburn|headache|cough|fleas?)\b""",
+    re.VERBOSE,
+)
+_FOR_WHAT = re.compile(r"\bfor\s+\w+")
+# What may stand at neither end of a search: a fragment of a sentence, cut off by the token limit.
+_LOOSE_ENDS = frozenset(
+    "a an the of with and or that is are in on at by from to for my your this which".split()
+)
+_LOOSE_STARTS = _LOOSE_ENDS - frozenset("a an the for my in on to".split())
+_SENTENCE = re.compile(
+    r"\b(it is|it's|this|these|you can|you will|we have|is a|are a|which|please)\b"
+)
+# Words that say for whom, when or how a thing is, and not what it is.
+_SAYS_NO_PRODUCT = frozenset(
+    """gift gifts present presents idea ideas item items thing things stuff something birthday
+    christmas wedding anniversary party school office work home house day days people person man men
+    woman women boy boys girl girls kid kids child children mum mom dad him her friend friends
+    husband wife teacher best good great nice cheap new small large big size special perfect
+    a an the for to of in on at with and or my your""".split()
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A product as a prompt shows it, and what somebody typed to find it."""
 
     text: str
     query: str
+    intent: str = "any"
+    """What it wants: one of the settings' `Intent`."""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """As the template takes it."""
+        return {"text": self.text, "intent": self.intent, "query": self.query}
 
 
 @cache
@@ -32,6 +65,21 @@ def shipped_pairs() -> tuple[Pair, ...]:
     """Hand-written pairs over many kinds of shops, for a shop without a search log."""
     lines = prompt_file("query_pairs.jsonl").splitlines()
     return tuple(Pair(**json.loads(line)) for line in lines)
+
+
+def guess_intent(query: str, text: str) -> str:
+    """What somebody wanted who typed this and took that product, by simple signs.
+
+    "attribute" where every word is the product's own, "any" where nothing says more. A misspelling
+    is not told from a word that the product's text happens to lack.
+    """
+    if _FOR_WHOM.search(query):
+        return "gift"
+    if _HELPS.search(query):
+        return "problem"
+    if _FOR_WHAT.search(query):
+        return "use"
+    return "attribute" if set(words(query)) <= set(words(text)) else "any"
 
 
 def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str | None, str]:
@@ -54,8 +102,12 @@ def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str 
         reason = "too_long"
     elif has_personal_data(query):
         reason = "personal_data"
-    elif not _PLAIN.fullmatch(query) or "search" in tokens or "product" in tokens:
+    elif not _PLAIN.fullmatch(query) or {"search", "product", "wanted"} & set(tokens):
         reason = "not_a_query"
+    elif tokens[-1] in _LOOSE_ENDS or tokens[0] in _LOOSE_STARTS or _SENTENCE.search(query):
+        reason = "fragment"
+    elif _SAYS_NO_PRODUCT.issuperset(tokens) and not set(tokens) & set(words(f"{text} {title}")):
+        reason = "no_product"
     elif len(set(tokens)) * 3 < len(tokens) * 2:
         reason = "repetition"
     elif query in {shot.query for shot in shots}:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from nightshift.generate.cleaning import clean, gives_orders
 from nightshift.generate.hashing import stable_hash
-from nightshift.generate.queries import Pair, read_query, shipped_pairs
+from nightshift.generate.queries import Pair, guess_intent, read_query, shipped_pairs
 from nightshift.snapshot import Snapshot
 
-_MIN_PAIRS = 20
+MIN_PAIRS = 20
 """With fewer the same examples would stand in every prompt."""
 _MAX_PAIRS = 200
 _GOOD_GRADE = 0.75
@@ -17,30 +19,43 @@ _GOOD_GRADE = 0.75
 
 
 def example_pairs(snapshot: Snapshot, max_chars: int) -> tuple[tuple[Pair, ...], str]:
-    """Pairs for prompts and where they come from: "shop" or "shipped".
+    """Pairs for prompts and where they come from: "shop" or "shipped"."""
+    pairs = shop_pairs(snapshot, max_chars, most=_MAX_PAIRS)
+    if len(pairs) < MIN_PAIRS:
+        return shipped_examples(max_chars), "shipped"
+    return pairs, "shop"
 
-    From the shop: one item of each query, none that is withheld, nothing personal. The sample is
-    drawn by a hash of the query, so that it hardly changes from night to night.
+
+def shipped_examples(max_chars: int) -> tuple[Pair, ...]:
+    """The hand-written pairs, their products as long as a prompt shows them."""
+    return tuple(replace(pair, text=clean(pair.text, max_chars)) for pair in shipped_pairs())
+
+
+def shop_pairs(
+    snapshot: Snapshot, max_chars: int, *, most: int, per_query: int = 1
+) -> tuple[Pair, ...]:
+    """What customers typed and which items answered it; none withheld, nothing personal.
+
+    The sample is drawn by a hash of the query, so that it hardly changes from night to night.
+
+    Args:
+        per_query: items that one query may stand with.
     """
-    found = _searches(snapshot)
-    pairs = []
-    for query, title, text in found.iter_rows():
+    pairs: list[Pair] = []
+    for query, title, text in _searches(snapshot, per_query).iter_rows():
         if gives_orders(text) or gives_orders(query):
             continue
         shown = clean(text, max_chars)
         parsed, _ = read_query(query, shown, title, [])
         if parsed is not None:
-            pairs.append(Pair(shown, parsed))
-        if len(pairs) == _MAX_PAIRS:
+            pairs.append(Pair(shown, parsed, guess_intent(parsed, shown)))
+        if len(pairs) == most:
             break
-    if len(pairs) < _MIN_PAIRS:
-        shipped = (Pair(clean(pair.text, max_chars), pair.query) for pair in shipped_pairs())
-        return tuple(shipped), "shipped"
-    return tuple(pairs), "shop"
+    return tuple(pairs)
 
 
-def _searches(snapshot: Snapshot) -> pl.DataFrame:
-    """Answered queries, one item each: `query`, `title`, `text`, in the order of a hash."""
+def _searches(snapshot: Snapshot, per_query: int) -> pl.DataFrame:
+    """Answered queries with some of their items: `query`, `title`, `text`, in the order of a hash."""
     searches = snapshot.searches.filter(pl.col("item_id").is_not_null())
     if searches.is_empty():
         return pl.DataFrame(schema={"query": pl.String, "title": pl.String, "text": pl.String})
@@ -61,6 +76,6 @@ def _searches(snapshot: Snapshot) -> pl.DataFrame:
             of_item=pl.Series(stable_hash(joined["item_id"].to_list())),
         )
         .sort("of_query", "of_item")
-        .unique("query", keep="first", maintain_order=True)
+        .filter(pl.int_range(pl.len()).over("query") < per_query)
         .select("query", "title", "text")
     )

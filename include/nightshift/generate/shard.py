@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from nightshift import contracts
 from nightshift.errors import UsageError
+from nightshift.generate.adapters import taught
 from nightshift.generate.chunks import chunk_key, load_chunk, store_chunk
 from nightshift.generate.samples import empty_samples, with_place
 from nightshift.generate.sources import Sources
@@ -40,7 +41,13 @@ def run(ctx: StageContext) -> dict[str, Any]:
             f"Tonight's plan has no shard {name!r}.",
             hint=f"it has {', '.join(shards)}" if shards else "its budget gave no shard at all",
         )
-    sources = Sources(ctx.lake, ctx.settings, ctx.inputs["snapshot"], ctx.inputs["vectors"])
+    sources = Sources(
+        ctx.lake,
+        ctx.settings,
+        ctx.inputs["snapshot"],
+        ctx.inputs["vectors"],
+        adapter=taught(ctx.lake, ctx.settings, ctx.inputs.get("adapter")),
+    )
     strategy = create_strategy(targets["strategy"][0], sources)
     ctx.seeds["generate"] = strategy.seed
     made, tokens = 0, 0

@@ -8,9 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from nightshift.settings.base import Section
+
+Intent = Literal["any", "attribute", "use", "problem", "gift", "misspelling"]
 
 # --- from text and its vectors -----------------------------------------------------------------
 
@@ -66,9 +68,17 @@ class DescriptionFusionSettings(Section):
 class LlmQueriesSettings(Section):
     """Search queries that a customer would type to find an item."""
 
-    per_item: int = Field(2, ge=1)
+    per_item: int = Field(2, ge=1, description="queries an item, each with an intent of its own")
+    intents: dict[Intent, NonNegativeFloat] = Field(
+        {"any": 8, "attribute": 4, "use": 2, "problem": 1, "gift": 0.5, "misspelling": 1},
+        description="how often each is wanted; any: as this shop's customers search, if it has a log",
+    )
     shots: int = Field(6, ge=0, description="few-shot examples in a prompt")
     temperature: float = Field(0.7, ge=0)
+    adapted_shots: int = Field(0, ge=0, description="examples where an adapter has learnt these")
+    adapted_temperature: float = Field(
+        0.0, ge=0, description="where an adapter has learnt these prompts; 0: the likeliest words"
+    )
     max_new_tokens: int = Field(16, ge=1)
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from nightshift.generate.engines.adapter import Adapter
 from nightshift.generate.engines.base import Engine
+from nightshift.lake import Lake
 from nightshift.settings import Settings
 
 
-def create(settings: Settings) -> Engine:
+def create(
+    settings: Settings,
+    *,
+    lake: Lake | None = None,  # noqa: ARG001
+    adapter: Adapter | None = None,
+) -> Engine:
     """The engine that the settings name; nothing is loaded yet.
+
+    Args:
+        adapter: what a shop's own training adds to the model.
 
     Raises:
         EngineError: no model is installed or configured.
@@ -15,7 +25,7 @@ def create(settings: Settings) -> Engine:
     if settings.generate.engine.name == "ctranslate2":
         from nightshift.generate.engines.ctranslate2_engine import CTranslate2Engine
 
-        return CTranslate2Engine(settings)
+        return CTranslate2Engine(settings, adapter=adapter)
     from nightshift.generate.engines.transformers_engine import TransformersEngine
 
-    return TransformersEngine(settings)
+    return TransformersEngine(settings, adapter=adapter)

@@ -27,11 +27,11 @@ class CTranslate2Engine(LocalEngine):
 
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens(ct2_folder(self.settings))
+        return Tokens(ct2_folder(self.settings, self.adapter))
 
     def _generator(self, seed: int) -> Any:
         """A new one each call: a live generator keeps the random state it was made with."""
-        folder = ct2_folder(self.settings)
+        folder = ct2_folder(self.settings, self.adapter)
         try:
             import ctranslate2
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from functools import cached_property
 from typing import Any, ClassVar
 
+from nightshift.generate.engines.adapter import Adapter
 from nightshift.generate.engines.base import Engine
 from nightshift.generate.engines.model_files import model_source
 from nightshift.settings import Settings
@@ -20,8 +21,9 @@ class LocalEngine(Engine):
 
     compute_type: ClassVar[str]
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, adapter: Adapter | None = None) -> None:
         self.settings = settings
+        self.adapter = adapter
         self._source = model_source(settings)
 
     @property
@@ -31,7 +33,8 @@ class LocalEngine(Engine):
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        return {
+        adapted = {} if self.adapter is None else {"adapter": self.adapter.digest}
+        return adapted | {
             "engine": self.name,
             "version": self.versions,
             "model": self._source.digest,
@@ -42,4 +45,5 @@ class LocalEngine(Engine):
 
     @cached_property
     def model(self) -> dict[str, str]:
-        return {"name": self._source.name, "digest": self._source.digest}
+        adapted = {} if self.adapter is None else {"adapter": self.adapter.digest}
+        return {"name": self._source.name, "digest": self._source.digest} | adapted

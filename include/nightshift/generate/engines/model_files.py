@@ -2,6 +2,7 @@
 
     <home>/models/<digest16>/hf            dequantised to bfloat16, Hugging Face's layout
     <home>/models/<digest16>/ct2-int8      CTranslate2, int8
+    <home>/models/<digest16>/hf-<adapter16>, ct2-int8-<adapter16>      the same, an adapter merged in
 
 A conversion is made under a lock in a temporary folder and renamed: it is there whole or not.
 """
@@ -22,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from nightshift.errors import EngineError
+from nightshift.generate.engines.adapter import Adapter
 from nightshift.lake import sha256_of
 from nightshift.manifest import digest_of
 from nightshift.settings import Settings
@@ -89,19 +91,26 @@ def model_source(settings: Settings) -> ModelSource:
     return ModelSource(found[0])
 
 
-def hf_folder(settings: Settings) -> Path:
-    """The model in Hugging Face's layout, dequantised if it came as GGUF."""
+def hf_folder(settings: Settings, adapter: Adapter | None = None) -> Path:
+    """The model in Hugging Face's layout, dequantised if it came as GGUF, an adapter merged in."""
     source = model_source(settings)
+    if adapter is not None:
+        plain = hf_folder(settings)
+        name = f"hf-{adapter.digest[:16]}"
+        return _made_once(
+            settings, source, name, lambda folder: _merge(plain, adapter.folder(), folder)
+        )
     if not source.is_gguf:
         return source.path
     return _made_once(settings, source, "hf", lambda folder: _dequantise(source.path, folder))
 
 
-def ct2_folder(settings: Settings) -> Path:
+def ct2_folder(settings: Settings, adapter: Adapter | None = None) -> Path:
     """The model for CTranslate2, int8."""
     source = model_source(settings)
-    origin = hf_folder(settings)
-    return _made_once(settings, source, "ct2-int8", lambda folder: _convert(origin, folder))
+    origin = hf_folder(settings, adapter)
+    name = "ct2-int8" if adapter is None else f"ct2-int8-{adapter.digest[:16]}"
+    return _made_once(settings, source, name, lambda folder: _convert(origin, folder))
 
 
 def _made_once(
@@ -171,6 +180,18 @@ def _dequantise(gguf: Path, folder: Path) -> None:
         )
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+
+
+def _merge(plain: Path, adapter: Path, folder: Path) -> None:
+    """A model's folder with a LoRA adapter added to its weights."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(plain, dtype=torch.float32, local_files_only=True)
+    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    merged.to(torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(plain).save_pretrained(folder)
 
 
 def _convert(origin: Path, folder: Path) -> None:

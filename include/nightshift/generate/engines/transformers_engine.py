@@ -32,11 +32,11 @@ class TransformersEngine(LocalEngine):
 
     @cached_property
     def _tokens(self) -> Tokens:
-        return Tokens(hf_folder(self.settings))
+        return Tokens(hf_folder(self.settings, self.adapter))
 
     @cached_property
     def _model(self) -> Any:
-        folder = hf_folder(self.settings)
+        folder = hf_folder(self.settings, self.adapter)
         try:
             import torch
             from transformers import AutoModelForCausalLM

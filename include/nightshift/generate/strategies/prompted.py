@@ -16,8 +16,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from nightshift import contracts
 from nightshift.errors import EngineError
-from nightshift.generate.engines.base import Sampling
+from nightshift.generate.engines.base import Engine, Sampling
 from nightshift.generate.hashing import seed_of
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.shortage import items_by_shortage
@@ -62,13 +63,36 @@ class PromptedStrategy(Strategy):
 
         Returns:
             Columns of contracts.SAMPLES where this sample differs; `scores` is a dict of floats.
+            Whatever else is in it goes into the lineage.
         """
+
+    def lessons(self, most: int, *, shipped: bool) -> list[tuple[str, Fields]]:  # noqa: ARG002
+        """Worked examples that an adapter of the language model learns these prompts from.
+
+        By default those of `examples` that are the shop's own: a few shipped ones are enough to
+        show, and too few to teach. It must do without the vectors of texts, and without events of
+        withheld items, as the snapshot does.
+
+        Args:
+            most: of the shop's own at most.
+            shipped: whether hand-written ones may be among them.
+
+        Returns:
+            Where each is from ("shop" or "shipped"), and the fields of the template.
+        """
+        found, origin = self.examples()
+        return [(origin, fields) for fields in found[:most]] if origin == "shop" else []
 
     # --- for all of them --------------------------------------------------------------------------
 
     @property
     def template(self) -> Template:
         return template(self.prompt_name)
+
+    @property
+    def engine(self) -> Engine:
+        """The language model; adapted to the shop where it has learnt these prompts."""
+        return self.sources.engine_for(self.template)
 
     def price(self) -> Price:
         tokens = self.own_settings["max_new_tokens"]
@@ -77,7 +101,7 @@ class PromptedStrategy(Strategy):
     def describe(self) -> dict[str, Any]:
         """The model and the prompt; a missing model fails its shards, not the plan of the night."""
         try:
-            model: dict[str, Any] = self.sources.engine.model
+            model: dict[str, Any] = self.engine.model
         except EngineError as error:
             model = {"missing": error.message}
         return {"version": self.version, "prompt": self.template.digest, "model": model}
@@ -89,7 +113,7 @@ class PromptedStrategy(Strategy):
             asked.to_dict(as_series=False),
             self.template.digest,
             self.template.prefix(self._shots(asked)),
-            self.sources.engine.identity,
+            self.engine.identity,
         ]
 
     def generate(self, targets: pl.DataFrame) -> Chunk:
@@ -103,11 +127,11 @@ class PromptedStrategy(Strategy):
             return Chunk(empty_samples(), dict(dropped))
         own = self.own_settings
         prompted = readable.to_dicts()
-        written = self.sources.engine.generate(
+        written = self.engine.generate(
             [self.template.prompt(row) for row in prompted],
             Sampling(
                 max_new_tokens=own["max_new_tokens"],
-                temperature=own["temperature"],
+                temperature=self._asks("temperature"),
                 top_k=_TOP_K,
                 per_prompt=int(readable["budget"].max()),  # type: ignore[arg-type]
                 seed=self._chunk_seed(asked),
@@ -138,8 +162,14 @@ class PromptedStrategy(Strategy):
         """Examples of this chunk: drawn by its members, so that no two chunks sound alike."""
         found, _ = self.examples()
         rng = np.random.default_rng(self._chunk_seed(asked))
-        count = min(self.own_settings["shots"], len(found))
+        count = min(self._asks("shots"), len(found))
         return [found[i] for i in rng.choice(len(found), size=count, replace=False)]
+
+    def _asks(self, name: str) -> Any:
+        """A setting of how it asks; where an adapter knows these prompts, `adapted_NAME` if any."""
+        own = self.own_settings
+        taught = self.sources.is_taught(self.template)
+        return own.get(f"adapted_{name}", own[name]) if taught else own[name]
 
     def _chunk_seed(self, asked: pl.DataFrame) -> int:
         members = asked.select(pl.coalesce("item_id", "user_key")).to_series()
@@ -148,7 +178,8 @@ class PromptedStrategy(Strategy):
     def _samples(self, rows: list[Row]) -> pa.Table:
         if not rows:
             return empty_samples()
-        engine, prompt = self.sources.engine, self.template
+        engine, prompt = self.engine, self.template
+        adapter = {"adapter": engine.model["adapter"]} if "adapter" in engine.model else {}
         lineage: Mapping[str, Any] = {
             "version": self.version,
             "seed": self.seed,
@@ -156,6 +187,7 @@ class PromptedStrategy(Strategy):
             f"{engine.identity['compute_type']}",
             "model": engine.model["name"],
             "model_digest": engine.model["digest"],
+            **adapter,
             "prompt": prompt.name,
             "prompt_version": prompt.version,
             "prompt_digest": prompt.digest,
@@ -175,6 +207,7 @@ class PromptedStrategy(Strategy):
                 strategy=pl.lit(self.name),
                 lineage=pl.struct(
                     *(pl.lit(value).alias(name) for name, value in lineage.items()),
+                    *(name for name in frame.columns if name not in contracts.SAMPLES.names),
                     sources=pl.concat_list(pl.coalesce("item_id", "user_key")),
                 ).struct.json_encode(),
             )
