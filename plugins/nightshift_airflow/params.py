@@ -16,7 +16,7 @@ from airflow.sdk import Param
 
 from nightshift.settings import GenerateSettings, Settings
 
-_NIGHT = r"^\s*(\d{4}-\d{2}-\d{2}[^/]*(/\d{4}-\d{2}-\d{2}[^/]*)?)?$"
+NIGHT_PATTERN = r"^\s*(\d{4}-\d{2}-\d{2}[^/]*(/\d{4}-\d{2}-\d{2}[^/]*)?)?$"
 
 OVERRIDES = {
     "engine": ("Language model engine", "generate.engine.name"),
@@ -34,7 +34,7 @@ _LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "patter
 NIGHT_PARAM = Param(
     None,
     type=["string", "null"],
-    pattern=_NIGHT,
+    pattern=NIGHT_PATTERN,
     title="Night",
     description="A date (2017-11-20); empty: the newest night that was scored.",
 )
@@ -47,7 +47,7 @@ def night_form(settings: Settings) -> dict[str, Param]:
         "night": Param(
             None,
             type=["string", "null"],
-            pattern=_NIGHT,
+            pattern=NIGHT_PATTERN,
             title="Night",
             description="A date (2017-11-20), or start/end for one longer night "
             "(2017-11-20/2017-11-27). UTC. A scheduled run takes its own interval; for several "

@@ -24,7 +24,8 @@ class Took:
 def took(lake: Lake, night: Night, settings: Settings) -> Took:
     """What a night's stages took when they did their work."""
     found: dict[str, float] = {}
-    for name, stage in NIGHTLY.items():
+    for name in NIGHTLY:
+        stage = STAGES[name]
         try:
             parts = parts_of(name, lake, night, settings)
         except LakeError:

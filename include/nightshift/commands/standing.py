@@ -75,7 +75,7 @@ def standings(
     """
     settings = _as_it_was(lake, night, settings)
     found: dict[str, Standing] = {}
-    for stage in NIGHTLY.values():
+    for stage in map(STAGES.__getitem__, NIGHTLY):
         behind = {name for name, standing in found.items() if standing.state != DONE}
         found[stage.name] = _standing(lake, stage, night, settings, behind, deep=deep)
     return found

@@ -26,22 +26,26 @@ _HELPS = re.compile(
     |pain|ache|stains?|odou?r|allerg\w+|heartburn|headache|cough|fleas?)\b""",
     re.VERBOSE,
 )
-_FOR_WHAT = re.compile(r"\bfor\s+\w+")
-# What may stand at neither end of a search: a fragment of a sentence, cut off by the token limit.
-_LOOSE_ENDS = frozenset(
-    "a an the of with and or that is are in on at by from to for my your this which".split()
+_FOR_WHAT = re.compile(
+    r"\bfor\s+(?!(wo)?m[ae]ns?\b|kids?\b|boys?\b|girls?\b|babies\b|dogs?\b|cats?\b)"
 )
-_LOOSE_STARTS = _LOOSE_ENDS - frozenset("a an the for my in on to".split())
 _SENTENCE = re.compile(
     r"\b(it is|it's|this|these|you can|you will|we have|is a|are a|which|please)\b"
 )
+# What may stand at no end of a search: a fragment of a sentence, cut off by the token limit.
+_LOOSE_ENDS = frozenset(
+    words("a an the of with and or that is are in at by from to for my your this which")
+)
+_LOOSE_STARTS = _LOOSE_ENDS - frozenset(words("a an the for my in to"))
 # Words that say for whom, when or how a thing is, and not what it is.
 _SAYS_NO_PRODUCT = frozenset(
-    """gift gifts present presents idea ideas item items thing things stuff something birthday
-    christmas wedding anniversary party school office work home house day days people person man men
-    woman women boy boys girl girls kid kids child children mum mom dad him her friend friends
-    husband wife teacher best good great nice cheap new small large big size special perfect
-    a an the for to of in on at with and or my your""".split()
+    words(
+        """gift gifts present presents idea ideas item items thing things stuff something birthday
+        christmas wedding anniversary party school office work home house day days people person
+        man men woman women boy boys girl girls kid kids child children mum mom dad him her friend
+        friends husband wife teacher best good great nice cheap new small large big size special
+        perfect a an the for to of in on at with and or my your"""
+    )
 )
 
 
@@ -106,7 +110,9 @@ def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str 
         reason = "not_a_query"
     elif tokens[-1] in _LOOSE_ENDS or tokens[0] in _LOOSE_STARTS or _SENTENCE.search(query):
         reason = "fragment"
-    elif _SAYS_NO_PRODUCT.issuperset(tokens) and not set(tokens) & set(words(f"{text} {title}")):
+    elif _SAYS_NO_PRODUCT.issuperset(tokens) and not (
+        (set(tokens) - _LOOSE_ENDS) & set(words(f"{text} {title}"))
+    ):
         reason = "no_product"
     elif len(set(tokens)) * 3 < len(tokens) * 2:
         reason = "repetition"

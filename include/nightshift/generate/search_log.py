@@ -55,7 +55,7 @@ def shop_pairs(
 
 
 def _searches(snapshot: Snapshot, per_query: int) -> pl.DataFrame:
-    """Answered queries with some of their items: `query`, `title`, `text`, in the order of a hash."""
+    """Answered queries with their items: `query`, `title`, `text`, in the order of a hash."""
     searches = snapshot.searches.filter(pl.col("item_id").is_not_null())
     if searches.is_empty():
         return pl.DataFrame(schema={"query": pl.String, "title": pl.String, "text": pl.String})

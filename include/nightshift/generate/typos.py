@@ -27,7 +27,7 @@ def misspell(query: str, *key: object) -> str:
     if not candidates:
         return query
     word = max(candidates, key=len)
-    place = 1 + draw % (len(word) - 2)  # neither the first letter nor the last
+    place = 1 + draw % (len(word) - 2)  # never the first letter
     edits = [e for e in _edits(word, place) if e != word]
     return query.replace(word, edits[draw // len(word) % len(edits)], 1)
 

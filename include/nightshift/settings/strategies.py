@@ -71,7 +71,10 @@ class LlmQueriesSettings(Section):
     per_item: int = Field(2, ge=1, description="queries an item, each with an intent of its own")
     intents: dict[Intent, NonNegativeFloat] = Field(
         {"any": 8, "attribute": 4, "use": 2, "problem": 1, "gift": 0.5, "misspelling": 1},
-        description="how often each is wanted; any: as this shop's customers search, if it has a log",
+        description="how often each is wanted; any: as this shop's own log has it, if there is one",
+    )
+    typos: Literal["edit", "model"] = Field(
+        "edit", description="who misspells: an edit of ours, or the model (a small one cannot)"
     )
     shots: int = Field(6, ge=0, description="few-shot examples in a prompt")
     temperature: float = Field(0.7, ge=0)

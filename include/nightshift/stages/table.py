@@ -195,5 +195,5 @@ STAGES: dict[str, Stage] = {
     )
 }
 
-NIGHTLY: dict[str, Stage] = {name: stage for name, stage in STAGES.items() if stage.nightly}
-"""The stages that every night runs through."""
+NIGHTLY = tuple(name for name, stage in STAGES.items() if stage.nightly)
+"""Names of the stages that every night runs through, in order."""

@@ -76,8 +76,8 @@ def _probed(probes: Mapping[str, Any]) -> list[str]:
     for name, probe in probes.items():
         before, after = probe["before"], probe["after"]
         lines += [
-            f"`{name}` on {after['asked']} answers: {before['made']} usable by the rules of reading "
-            f"before ({before['asked']} asked), {after['made']} after. It now writes:",
+            f"`{name}`, counted by the rules of reading: {before['made']} of {before['asked']} "
+            f"answers usable before, {after['made']} of {after['asked']} after. It now writes:",
             "",
             "| product | text |",
             "|---|---|",

@@ -11,7 +11,7 @@ from nightshift.settings import Settings
 def create(
     settings: Settings,
     *,
-    lake: Lake | None = None,  # noqa: ARG001
+    lake: Lake | None = None,
     adapter: Adapter | None = None,
 ) -> Engine:
     """The engine that the settings name; nothing is loaded yet.

@@ -2,7 +2,7 @@
 
     <home>/models/<digest16>/hf            dequantised to bfloat16, Hugging Face's layout
     <home>/models/<digest16>/ct2-int8      CTranslate2, int8
-    <home>/models/<digest16>/hf-<adapter16>, ct2-int8-<adapter16>      the same, an adapter merged in
+    <home>/models/<digest16>/hf-<adapter16>, ct2-int8-<adapter16>      with an adapter merged in
 
 A conversion is made under a lock in a temporary folder and renamed: it is there whole or not.
 """

@@ -4,6 +4,8 @@ Each prompt names what the search wants (an attribute, a use, a problem solved, 
 typed in haste), so that an item gets queries that differ. A model that has been adapted to the shop
 answers without examples; else some stand in front: the shop's own searches where it has a log, or
 hand-written ones. They train the projection of queries into item space.
+
+A small model asked for a misspelling writes nonsense: it writes a query, and the slip is ours.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import polars as pl
 
 from nightshift.generate.cleaning import clean, gives_orders, words
 from nightshift.generate.hashing import combine, gumbel, stable_hash
-from nightshift.generate.queries import Pair, read_query, shipped_pairs
+from nightshift.generate.queries import Pair, read_query
 from nightshift.generate.search_log import example_pairs, shipped_examples, shop_pairs
 from nightshift.generate.shortage import MIN_LETTERS
 from nightshift.generate.strategies.prompted import PromptedStrategy, Row, one_item_a_text
@@ -30,6 +32,7 @@ _EXAMPLE_CHARS = 60
 """A product's line in an example; every token of the examples is attended to by every token."""
 _PER_QUERY = 3
 """Items of one query that an adapter learns from: more would teach it that query by heart."""
+_MISSPELT = "misspelling"
 _SALT = 2
 """Another hash than the ranking's and the chunks': which intents an item gets is independent."""
 
@@ -50,22 +53,34 @@ class LlmQueries(PromptedStrategy):
 
     def examples(self) -> tuple[Sequence[Fields], str]:
         pairs, origin = self._pairs
-        return [pair.fields for pair in pairs], origin
+        return [pair.fields for pair in self._spelt(pairs)], origin
 
     def lessons(self, most: int, *, shipped: bool) -> list[tuple[str, Fields]]:
         own = shop_pairs(self.sources.snapshot, _TEXT_CHARS, most=most, per_query=_PER_QUERY)
         written = shipped_examples(_TEXT_CHARS) if shipped else ()
-        return [("shop", pair.fields) for pair in own] + [("shipped", p.fields) for p in written]
+        return [("shop", pair.fields) for pair in own] + [
+            ("shipped", pair.fields) for pair in self._spelt(written)
+        ]
+
+    def _spelt(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Without what is misspelt on purpose, unless the model is to do that itself."""
+        if self._model_misspells:
+            return list(pairs)
+        return [pair for pair in pairs if pair.intent != _MISSPELT]
+
+    @property
+    def _model_misspells(self) -> bool:
+        return bool(self.own_settings["typos"] == "model")
 
     @cached_property
     def _intents(self) -> dict[str, float]:
-        """Intents that may be drawn, and their weights; "any" only where a log says what that is."""
+        """Intents to draw from, and their weights; "any" only where a log says what that is."""
         weights = self.own_settings["intents"]
         known = self._pairs[1] == "shop"
         return {n: w for n, w in sorted(weights.items()) if w > 0 and (known or n != "any")}
 
     def asked(self, targets: pl.DataFrame) -> pl.DataFrame:
-        """One prompt for each query that is wanted: `intent`, `title`, `text`."""
+        """One prompt a query: `wanted`, `intent` as it is shown, `title`, `text`."""
         found = targets.join(
             self.sources.snapshot.items.select("item_id", "title", "text"),
             on="item_id",
@@ -81,10 +96,15 @@ class LlmQueries(PromptedStrategy):
                 "title",
                 text=text,
                 readable=~orders & (text.str.count_matches(r"\p{L}") >= MIN_LETTERS),
-                intent=self._drawn(found),
+                wanted=self._drawn(found),
             )
-            .explode("intent")
-            .with_columns(budget=pl.lit(1, pl.Int64))
+            .explode("wanted")
+            .with_columns(
+                budget=pl.lit(1, pl.Int64),
+                intent=pl.col("wanted")
+                if self._model_misspells
+                else pl.col("wanted").replace(_MISSPELT, "attribute"),
+            )
         )
 
     def _drawn(self, targets: pl.DataFrame) -> pl.Series:
@@ -112,13 +132,12 @@ class LlmQueries(PromptedStrategy):
             return reason
         tokens, source = words(query), set(words(row["text"]))
         share = sum(token in source for token in tokens) / len(tokens)
-        if row["intent"] == "misspelling" and source | _known_words() >= set(tokens):
-            # The model knew how it is spelt: the slip is ours.
+        if row["wanted"] == _MISSPELT and not self._model_misspells:
             query = misspell(query, self.seed, row["item_id"])
         return {
             "text": query,
             "scores": {"from_text": round(share, 3)},
-            "intent": row["intent"],
+            "intent": row["wanted"],
         }
 
     def finish(self, rows: list[Row], dropped: Counter[str]) -> list[Row]:
@@ -133,12 +152,3 @@ class LlmQueries(PromptedStrategy):
                 known.add(key)
                 kept.append(row)
         return kept
-
-
-def _known_words() -> frozenset[str]:
-    """Words that are spelt as they should be: those of the hand-written pairs."""
-    return frozenset(
-        word
-        for pair in shipped_pairs()
-        for word in words(f"{pair.text} {pair.query if pair.intent != 'misspelling' else ''}")
-    )
