@@ -84,6 +84,7 @@ def test_no_shipped_example_breaks_the_rules_that_models_are_held_to() -> None:
         ("Product: peas", "not_a_query"),
         ("<b>peas</b>", "not_a_query"),
         ("peas peas peas", "repetition"),
+        ("peas for peas", "repetition"),
         ("wanted peas", "not_a_query"),
         ("peas for the", "fragment"),
         ("and peas", "fragment"),

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from nightshift.generate.cleaning import has_personal_data, words
+from nightshift.generate.cleaning import clean, has_personal_data, words
 from nightshift.generate.templates import prompt_file
 
 MAX_CHARS = 60
@@ -71,6 +71,15 @@ def shipped_pairs() -> tuple[Pair, ...]:
     return tuple(Pair(**json.loads(line)) for line in lines)
 
 
+def shown(text: str, max_chars: int) -> str:
+    """A product as a prompt shows it: clean, and in small letters.
+
+    Searches are typed in small letters, and to a model `sneakers` is one token and `Sneakers`
+    another: a small one copies what it sees, and gets the word wrong that it must rewrite.
+    """
+    return clean(text, max_chars).lower()
+
+
 def guess_intent(query: str, text: str) -> str:
     """What somebody wanted who typed this and took that product, by simple signs.
 
@@ -114,7 +123,7 @@ def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str 
         (set(tokens) - _LOOSE_ENDS) & set(words(f"{text} {title}"))
     ):
         reason = "no_product"
-    elif len(set(tokens)) * 3 < len(tokens) * 2:
+    elif len(set(tokens)) * 3 <= len(tokens) * 2:
         reason = "repetition"
     elif query in {shot.query for shot in shots}:
         reason = "leaked_example"

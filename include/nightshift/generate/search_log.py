@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import polars as pl
 
-from nightshift.generate.cleaning import clean, gives_orders
+from nightshift.generate.cleaning import gives_orders
 from nightshift.generate.hashing import stable_hash
-from nightshift.generate.queries import Pair, guess_intent, read_query, shipped_pairs
+from nightshift.generate.queries import Pair, guess_intent, read_query, shipped_pairs, shown
 from nightshift.snapshot import Snapshot
 
 MIN_PAIRS = 20
@@ -28,7 +28,7 @@ def example_pairs(snapshot: Snapshot, max_chars: int) -> tuple[tuple[Pair, ...],
 
 def shipped_examples(max_chars: int) -> tuple[Pair, ...]:
     """The hand-written pairs, their products as long as a prompt shows them."""
-    return tuple(replace(pair, text=clean(pair.text, max_chars)) for pair in shipped_pairs())
+    return tuple(replace(pair, text=shown(pair.text, max_chars)) for pair in shipped_pairs())
 
 
 def shop_pairs(
@@ -45,10 +45,10 @@ def shop_pairs(
     for query, title, text in _searches(snapshot, per_query).iter_rows():
         if gives_orders(text) or gives_orders(query):
             continue
-        shown = clean(text, max_chars)
-        parsed, _ = read_query(query, shown, title, [])
+        product = shown(text, max_chars)
+        parsed, _ = read_query(query, product, title, [])
         if parsed is not None:
-            pairs.append(Pair(shown, parsed, guess_intent(parsed, shown)))
+            pairs.append(Pair(product, parsed, guess_intent(parsed, product)))
         if len(pairs) == most:
             break
     return tuple(pairs)

@@ -70,7 +70,7 @@ class LlmQueriesSettings(Section):
 
     per_item: int = Field(2, ge=1, description="queries an item, each with an intent of its own")
     intents: dict[Intent, NonNegativeFloat] = Field(
-        {"any": 8, "attribute": 4, "use": 2, "problem": 1, "gift": 0.5, "misspelling": 1},
+        {"any": 8, "attribute": 5, "use": 2, "problem": 0.4, "gift": 0.3, "misspelling": 0.8},
         description="how often each is wanted; any: as this shop's own log has it, if there is one",
     )
     typos: Literal["edit", "model"] = Field(

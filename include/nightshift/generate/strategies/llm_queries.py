@@ -17,9 +17,9 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from nightshift.generate.cleaning import clean, gives_orders, words
+from nightshift.generate.cleaning import gives_orders, words
 from nightshift.generate.hashing import combine, gumbel, stable_hash
-from nightshift.generate.queries import Pair, read_query
+from nightshift.generate.queries import Pair, read_query, shown
 from nightshift.generate.search_log import example_pairs, shipped_examples, shop_pairs
 from nightshift.generate.shortage import MIN_LETTERS
 from nightshift.generate.strategies.prompted import PromptedStrategy, Row, one_item_a_text
@@ -55,7 +55,7 @@ class LlmQueries(PromptedStrategy):
         pairs, origin = self._pairs
         return [pair.fields for pair in self._spelt(pairs)], origin
 
-    def lessons(self, most: int, *, shipped: bool) -> list[tuple[str, Fields]]:
+    def lessons(self, most: int, *, shipped: bool) -> Sequence[tuple[str, Fields]]:
         own = shop_pairs(self.sources.snapshot, _TEXT_CHARS, most=most, per_query=_PER_QUERY)
         written = shipped_examples(_TEXT_CHARS) if shipped else ()
         return [("shop", pair.fields) for pair in own] + [
@@ -88,7 +88,7 @@ class LlmQueries(PromptedStrategy):
             maintain_order="left",
         ).with_columns(pl.col("title", "text").fill_null(""))
         orders = pl.Series([gives_orders(t) for t in found["text"]], dtype=pl.Boolean)
-        text = pl.Series([clean(t, _TEXT_CHARS) for t in found["text"]], dtype=pl.String)
+        text = pl.Series([shown(t, _TEXT_CHARS) for t in found["text"]], dtype=pl.String)
         return (
             found.select(
                 "item_id",
@@ -126,8 +126,8 @@ class LlmQueries(PromptedStrategy):
         )
 
     def read(self, raw: str, row: Row, shots: Sequence[Fields]) -> Row | str:
-        shown = [Pair(shot["text"], shot["query"]) for shot in shots]
-        query, reason = read_query(raw, row["text"], row["title"], shown)
+        examples = [Pair(shot["text"], shot["query"]) for shot in shots]
+        query, reason = read_query(raw, row["text"], row["title"], examples)
         if query is None:
             return reason
         tokens, source = words(query), set(words(row["text"]))

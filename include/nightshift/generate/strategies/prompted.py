@@ -66,7 +66,7 @@ class PromptedStrategy(Strategy):
             Whatever else is in it goes into the lineage.
         """
 
-    def lessons(self, most: int, *, shipped: bool) -> list[tuple[str, Fields]]:  # noqa: ARG002
+    def lessons(self, most: int, *, shipped: bool) -> Sequence[tuple[str, Fields]]:  # noqa: ARG002
         """Worked examples that an adapter of the language model learns these prompts from.
 
         By default those of `examples` that are the shop's own: a few shipped ones are enough to
