@@ -22,7 +22,7 @@ from nightshift.manifest import Manifest
 from nightshift.night import Night
 from nightshift.registry.promote import run as promote
 from nightshift.settings import Settings
-from nightshift.stages import STAGES, StageContext
+from nightshift.stages import NIGHTLY, STAGES, StageContext
 
 SLICES = {"overall": 900, "warm": 840, "tail": 160, "cold": 130, "repeat": 700, "new": 620}
 SHARDS = ("text_neighbours-000", "text_neighbours-001", "negatives-000", "llm_queries-000")
@@ -77,7 +77,7 @@ def write_night(
         },
         "score": _score,
     }
-    for name in list(STAGES)[1:]:
+    for name in NIGHTLY[1:]:
         if name == "morning":
             _morning(lake, settings, night)
         elif name in writers:

@@ -18,7 +18,7 @@ from nightshift.generate.strategies import strategy_names
 from nightshift.settings import GenerateSettings, Settings
 from nightshift.settings.generate import ALL
 
-_NIGHT = r"^\s*(\d{4}-\d{2}-\d{2}[^/]*(/\d{4}-\d{2}-\d{2}[^/]*)?)?$"
+NIGHT_PATTERN = r"^\s*(\d{4}-\d{2}-\d{2}[^/]*(/\d{4}-\d{2}-\d{2}[^/]*)?)?$"
 
 OVERRIDES = {
     "engine": ("Language model engine", "generate.engine.name"),
@@ -37,7 +37,7 @@ _LIMITS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "patter
 NIGHT_PARAM = Param(
     None,
     type=["string", "null"],
-    pattern=_NIGHT,
+    pattern=NIGHT_PATTERN,
     title="Night",
     description="A date (2017-11-20); empty: the newest night that was scored.",
 )
@@ -50,7 +50,7 @@ def night_form(settings: Settings) -> dict[str, Param]:
         "night": Param(
             None,
             type=["string", "null"],
-            pattern=_NIGHT,
+            pattern=NIGHT_PATTERN,
             title="Night",
             description="A date (2017-11-20), or start/end for one longer night "
             "(2017-11-20/2017-11-27). UTC. A scheduled run takes its own interval; for several "

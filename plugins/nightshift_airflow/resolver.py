@@ -18,7 +18,7 @@ from typing import Any
 
 from nightshift.commands.common import settings_of
 from nightshift.errors import UsageError
-from nightshift.night import Night, parse_time
+from nightshift.night import DAY, Night, parse_time
 from nightshift.settings import Settings
 from nightshift_airflow.params import FORM, overrides
 from nightshift_airflow.settings import airflow_settings
@@ -88,6 +88,7 @@ def resolve(
     samples_off: bool = False,
     last_night: date | None = None,
     now: datetime | None = None,
+    ahead: bool = False,
 ) -> Run:
     """The night of a run and what its form asks for.
 
@@ -99,9 +100,11 @@ def resolve(
         events: the extras of the asset events that triggered the run.
         samples_off: the switch of this installation; the form can only add to it.
         last_night: of a shop that is history; the schedule has nothing to do after it.
+        ahead: for what learns and judges nothing: a scheduled run is about the day (UTC) on which
+            its interval ends, and a night need only have begun.
 
     Raises:
-        UsageError: no night, two nights, one that is not over, or an unknown key.
+        UsageError: no night, two nights, one that is not over (or begun), or an unknown key.
     """
     unknown = sorted(set(conf or {}) - set(FORM))
     if unknown:
@@ -112,8 +115,17 @@ def resolve(
     asked = str(params.get("night") or "").strip()
     if not asked and run_type == ASSET_TRIGGERED:
         asked = _night_of_events(events)
+    if ahead and interval[1] is not None:
+        day = interval[1].astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        interval = (day, day + DAY)
     night = _night(run_type, asked, interval)
-    if night.end > (now or datetime.now(UTC)):
+    now = now or datetime.now(UTC)
+    if ahead and night.start > now:
+        raise UsageError(
+            f"Night {night.key} has not begun: there is more to learn before it.",
+            hint="choose a night that has begun",
+        )
+    if not ahead and night.end > now:
         raise UsageError(
             f"Night {night.key} is not over: its events cannot judge anything yet.",
             hint="choose a night that ended",
@@ -187,7 +199,7 @@ def _is_first(run_type: str, params: Mapping[str, Any], night: Night) -> bool:
     return bool(params.get("first_night"))
 
 
-def run_of(context: Mapping[str, Any], *, samples_off: bool = False) -> Run:
+def run_of(context: Mapping[str, Any], *, samples_off: bool = False, ahead: bool = False) -> Run:
     """`resolve` from an Airflow task's context."""
     dag_run = context["dag_run"]
     return resolve(
@@ -198,6 +210,7 @@ def run_of(context: Mapping[str, Any], *, samples_off: bool = False) -> Run:
         events=extras_of(context),
         samples_off=samples_off,
         last_night=airflow_settings().last_night,
+        ahead=ahead,
     )
 
 

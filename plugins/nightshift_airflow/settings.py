@@ -49,7 +49,7 @@ class AirflowSettings(PodSettings):
         None, description="scheduled nights after it are skipped: for a shop that is history"
     )
     gpu_pool: str = Field(
-        "gpu", description="pool of generate, tune and finetune; it needs as many slots as GPUs"
+        "gpu", description="pool of all that generates or trains; it needs as many slots as GPUs"
     )
     gpu_slots: int = Field(1, ge=1, description="slots that `make up` gives to that pool")
     parent_wait_seconds: int = Field(
@@ -60,6 +60,11 @@ class AirflowSettings(PodSettings):
     max_active_runs: int = Field(2, ge=1, description="nights of the schedule at the same time")
     housekeeping_schedule: str = Field(
         "0 12 * * 0", description="cron, UTC; when the lake is tidied, best between two nights"
+    )
+
+    adapt_schedule: str = Field(
+        "0 12 * * 0",
+        description="cron, UTC; when the language model learns the shop, best between two nights",
     )
 
     alert_url: SecretStr | None = Field(

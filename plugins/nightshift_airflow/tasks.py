@@ -102,13 +102,17 @@ def default_args() -> dict[str, Any]:
 
 
 @task(task_id=RESOLVER)
-def resolve_night(**context: Any) -> dict[str, Any]:
-    """Say which night this run is about: from the form, its data interval, or an asset's event."""
+def resolve_night(ahead: bool = False, **context: Any) -> dict[str, Any]:
+    """Say which night this run is about: from the form, its data interval, or an asset's event.
+
+    Args:
+        ahead: the day on which a scheduled run's interval ends (see `resolver.resolve`).
+    """
     off = samples_are_off()
     if off:
         say(f"samples are off: the Airflow variable {SAMPLES_OFF} says so")
     try:
-        run = run_of(context, samples_off=off)
+        run = run_of(context, samples_off=off, ahead=ahead)
     except UsageError as error:
         raise AirflowFailException(str(error)) from None
     start, end = run.night.start, run.night.end

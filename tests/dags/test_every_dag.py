@@ -10,7 +10,7 @@ from airflow_for_tests import PROJECT
 
 from nightshift_airflow.alerts import Alert
 
-DAGS = {"housekeeping", "nightly", "nightly_range", "promote", "smoke"}
+DAGS = {"adapt_generator", "housekeeping", "nightly", "nightly_range", "promote", "smoke"}
 BAG = DagBag(str(PROJECT / "dags"))
 
 

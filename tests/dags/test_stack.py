@@ -51,7 +51,14 @@ def test_up_runs_a_night_from_the_form_and_down_leaves_nothing(up: tuple[Setting
     with pytest.raises(urllib.error.HTTPError, match="401"):
         api.call("GET", "/api/v2/dags", token=None)
     dags = {one["dag_id"]: one for one in api.call("GET", "/api/v2/dags")["dags"]}
-    assert set(dags) == {"housekeeping", "nightly", "nightly_range", "promote", "smoke"}
+    assert set(dags) == {
+        "adapt_generator",
+        "housekeeping",
+        "nightly",
+        "nightly_range",
+        "promote",
+        "smoke",
+    }
     assert all(one["is_paused"] for one in dags.values())
     with pytest.raises(urllib.error.HTTPError, match="400"):
         api.trigger("nightly", {"night": "tomorrow"})

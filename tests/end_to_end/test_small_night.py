@@ -34,7 +34,7 @@ from nightshift.registry.log import verdicts
 from nightshift.registry.retract import retract
 from nightshift.retractions import Rule
 from nightshift.settings import Settings
-from nightshift.stages import STAGES, Ran, state_partition
+from nightshift.stages import NIGHTLY, STAGES, Ran, state_partition
 from nightshift.store.engine import begin
 
 HEAVY = ("torch", "transformers", "ctranslate2", "pandas", "great_expectations", "scipy")
@@ -75,8 +75,8 @@ def spoilt(done: TwoNights, shops: Shops) -> Settings:
 def test_every_dataset_is_there_and_whole(done: TwoNights, night):
     found = datasets(done.settings, night)
 
-    assert {name.partition("/")[0] for name in found} == set(STAGES)
-    assert len(found) > len(STAGES)  # shards and arms are several
+    assert {name.partition("/")[0] for name in found} == set(NIGHTLY)
+    assert len(found) > len(NIGHTLY)  # shards and arms are several
     for manifest in found.values():
         assert done.lake.verify(manifest) == []
     assert [ran.stage for ran in done.ran[night.key]] == [
@@ -144,7 +144,7 @@ def test_a_night_that_is_done_imports_nothing_heavy(done: TwoNights, tmp_path: P
 
     assert ended.returncode == 0, ended.stderr
     *said, report, heavy = ended.stdout.splitlines()
-    assert len([line for line in said if line.endswith("done already")]) > len(STAGES)
+    assert len([line for line in said if line.endswith("done already")]) > len(NIGHTLY)
     assert Path(report.removeprefix("report: ")).is_file()
     assert heavy == "[]"
 

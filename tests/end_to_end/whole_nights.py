@@ -17,7 +17,7 @@ from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import Night
 from nightshift.settings import Settings
-from nightshift.stages import STAGES
+from nightshift.stages import NIGHTLY, STAGES
 
 FIRST, SECOND = Night.parse("2017-11-20"), Night.parse("2017-11-21")
 PSEUDONYM_KEY = "a key for tests"
@@ -143,7 +143,7 @@ def datasets(settings: Settings, night: Night) -> dict[str, Manifest]:
     lake = Lake.of(settings)
     return {
         "/".join([name, *parts.values()]): lake.get(stage.dataset, stage.partition(night, parts))
-        for name, stage in STAGES.items()
+        for name, stage in ((name, STAGES[name]) for name in NIGHTLY)
         for parts in stages.parts_of(name, lake, night, settings)
     }
 

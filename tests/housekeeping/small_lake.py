@@ -25,7 +25,7 @@ from nightshift.night import Night, parse_time
 from nightshift.registry.alias import move_alias
 from nightshift.registry.log import append
 from nightshift.settings import Settings
-from nightshift.stages import STAGES, StageContext
+from nightshift.stages import NIGHTLY, StageContext
 
 FIRST = Night.parse("2017-05-20")
 DAY = timedelta(days=1)
@@ -62,7 +62,7 @@ def write_nights(settings: Settings, count: int, *, since: int = 0) -> list[Nigh
 
 def write_night(settings: Settings, night: Night) -> None:
     lake = Lake.of(settings)
-    for name in STAGES:
+    for name in NIGHTLY:
         if name == "tune" and _tunes(night):
             for before in ("collect", "embed", "plan", "generate", "gather", "inspect", "morning"):
                 write_stage(lake, settings, inner_of(night), before, WRITERS[before])

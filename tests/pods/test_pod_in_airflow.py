@@ -57,11 +57,11 @@ def test_the_night_parses_with_pods(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.dag_processing.dagbag import DagBag
     from airflow_for_tests import PROJECT
 
-    from nightshift.stages import STAGES
+    from nightshift.stages import NIGHTLY
 
     monkeypatch.setenv("NIGHTSHIFT_AIRFLOW__RUNNER", "pod")
     bag = DagBag(str(PROJECT / "dags"))
 
     assert bag.import_errors == {}
     kinds = {task.task_id: task.task_type for task in bag.dags["nightly"].tasks}
-    assert {kinds[name] for name in STAGES} == {"PodStageOperator"}
+    assert {kinds[name] for name in NIGHTLY} == {"PodStageOperator"}

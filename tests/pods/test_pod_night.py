@@ -14,7 +14,7 @@ from small_night import small_night
 
 from nightshift.lake import Lake
 from nightshift.settings import Settings
-from nightshift.stages import STAGES
+from nightshift.stages import NIGHTLY
 
 STATE = "as_of=20171121T000000Z"
 
@@ -54,6 +54,6 @@ def test_a_night_in_pods_leaves_the_state_of_a_night_in_processes(
     lake = Lake.of(Settings.load())
     assert lake.get("state", STATE).digest == expected
     ran = {body["metadata"]["labels"]["nightshift/stage"] for body in cluster.created}
-    assert ran == set(STAGES)
+    assert ran == set(NIGHTLY)
     assert cluster.pods == {}
     assert f"{len(cluster.created)} stages did work, 0 were done before" in by_pods.stderr

@@ -19,7 +19,7 @@ from small_night import small_night
 from nightshift.gauges import FAMILIES
 from nightshift.lake import Lake
 from nightshift.settings import Settings
-from nightshift.stages import STAGES
+from nightshift.stages import NIGHTLY, STAGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -72,7 +72,7 @@ def test_each_dataset_written_is_what_a_later_stage_reads(shop: Settings, tmp_pa
     runs = of_stages(events_in(tmp_path))
     assert all([e["eventType"] for e in run] == ["START", "COMPLETE"] for run in runs.values())
     jobs = Counter(run[0]["job"]["name"].removeprefix("nightly.") for run in runs.values())
-    assert jobs == Counter([*STAGES, "generate", "finetune"])  # two shards, two arms
+    assert jobs == Counter([*NIGHTLY, "generate", "finetune"])  # two shards, two arms
 
     lake, written, read = Lake.of(shop), set[tuple[str, str]](), set[tuple[str, str]]()
     for _, complete in runs.values():

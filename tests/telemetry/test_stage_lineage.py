@@ -24,7 +24,7 @@ from nightshift import stages
 from nightshift.lake import Lake
 from nightshift.night import Night
 from nightshift.settings import Settings
-from nightshift.stages import STAGES
+from nightshift.stages import NIGHTLY
 from nightshift_airflow.operators.pod import PodStageOperator
 from nightshift_airflow.operators.stage import RESOLVER, StageOperator
 from nightshift_airflow.resolver import Run
@@ -72,7 +72,7 @@ def names(datasets: list[Any]) -> set[tuple[str, str]]:
 def every_task(lake: Lake, settings: Settings, night: Night) -> list[Asked]:
     return [
         Asked(stage, night, **parts)
-        for stage in STAGES
+        for stage in NIGHTLY
         if stage != "report"  # made-up nights have none
         for parts in stages.parts_of(stage, lake, night, settings)
     ]

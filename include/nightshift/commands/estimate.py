@@ -12,7 +12,7 @@ from nightshift.errors import LakeError
 from nightshift.lake import Lake
 from nightshift.night import Night
 from nightshift.settings import Settings
-from nightshift.stages import STAGES, parts_of, strategy_of
+from nightshift.stages import NIGHTLY, STAGES, parts_of, strategy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class Took:
 def took(lake: Lake, night: Night, settings: Settings) -> Took:
     """What a night's stages took when they did their work."""
     found: dict[str, float] = {}
-    for name, stage in STAGES.items():
+    for name in NIGHTLY:
+        stage = STAGES[name]
         try:
             parts = parts_of(name, lake, night, settings)
         except LakeError:

@@ -17,7 +17,7 @@ from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import INNER, Night
 from nightshift.settings import Settings
-from nightshift.stages import STAGES, Inputs, Stage
+from nightshift.stages import NIGHTLY, STAGES, Inputs, Stage
 
 DONE, STALE, MISSING = "done", "stale", "missing"
 # What lies behind a stage's fingerprint, where it is the event store.
@@ -42,14 +42,17 @@ class Standing:
 
 
 def nights_in(lake: Lake) -> list[Night]:
-    """Nights that the lake has anything of, by start; tune's inner nights are no nights."""
-    keys = {
-        name.removeprefix("night=")
+    """Nights that the lake has anything of, by start; tune's inner nights are no nights.
+
+    Nor is a night that has only been learnt up to: a snapshot, and the adapter that was made of it.
+    """
+    of = {
+        stage.dataset: {n for n in lake.names(stage.dataset) if n.startswith("night=")}
         for stage in STAGES.values()
         if stage.dataset != "state"
-        for name in lake.names(stage.dataset)
-        if name.startswith("night=")
     }
+    adapted, snapshots = of.pop("adapter"), of.pop("snapshot")
+    keys = {n.removeprefix("night=") for n in set().union(*of.values()) | (snapshots - adapted)}
     return sorted(night_of(key) for key in keys if not key.endswith(INNER))
 
 
@@ -61,7 +64,7 @@ def night_of(key: str) -> Night:
 def standings(
     lake: Lake, night: Night, settings: Settings, *, deep: bool = False
 ) -> dict[str, Standing]:
-    """Every stage of the night, in order.
+    """Every nightly stage of the night, in order.
 
     Args:
         deep: look at what lies outside the datasets too: the event store (one scan of the events
@@ -72,7 +75,7 @@ def standings(
     """
     settings = _as_it_was(lake, night, settings)
     found: dict[str, Standing] = {}
-    for stage in STAGES.values():
+    for stage in map(STAGES.__getitem__, NIGHTLY):
         behind = {name for name, standing in found.items() if standing.state != DONE}
         found[stage.name] = _standing(lake, stage, night, settings, behind, deep=deep)
     return found

@@ -23,10 +23,14 @@ def models(night: Night, settings: Settings) -> dict[str, Any]:
     prices = {} if settings.generate.budget.money is None else {"prices": price_list(settings)}
     if not any(map(needs_model, settings.generate.strategies)):
         return {"model": None, **prices}
+    return language_model(night, settings) | prices
+
+
+def language_model(night: Night, settings: Settings) -> dict[str, Any]:
+    """The digest of the language model, whoever needs it; None when none is there."""
     if settings.generate.engine.name == "openai":
-        # What a server serves is in its settings, and in every chunk's key.
-        return {"model": None, **prices}
+        return {"model": None}  # what a server serves is in its settings, and in every chunk's key
     try:
-        return {"model": model_source(settings).digest, **prices}
+        return {"model": model_source(settings).digest}
     except EngineError:
-        return {"model": None, **prices}  # the shards that need it will say so
+        return {"model": None}  # what needs it will say so

@@ -1,4 +1,4 @@
-"""Examples of search queries, and the strict reading of what a model writes as one."""
+"""Examples of search queries, what they want, and the strict reading of what a model writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from nightshift.generate.cleaning import has_personal_data, words
+from nightshift.generate.cleaning import clean, has_personal_data, words
 from nightshift.generate.templates import prompt_file
 
 MAX_CHARS = 60
@@ -19,12 +19,49 @@ _NUMBER = re.compile(r"\d+")
 _PLAIN = re.compile(r"[\w\s'’&%.,+/()-]+")
 
 
+_FOR_WHOM = re.compile(r"\b(gifts?|presents?|stocking (filler|stuffer)s?)\b")
+_HELPS = re.compile(
+    r"""\b(sensitive|itchy|dry|oily|greasy|frizzy|sore|aching|thinning|damaged|smelly|stained
+    |leak\w*|broken|stuck|noisy|anti|remov\w+|repellent|relief|treatment|cure|fix|repair|stop|prevent
+    |pain|ache|stains?|odou?r|allerg\w+|heartburn|headache|cough|fleas?)\b""",
+    re.VERBOSE,
+)
+_FOR_WHAT = re.compile(
+    r"\bfor\s+(?!(wo)?m[ae]ns?\b|kids?\b|boys?\b|girls?\b|babies\b|dogs?\b|cats?\b)"
+)
+_SENTENCE = re.compile(
+    r"\b(it is|it's|this|these|you can|you will|we have|is a|are a|which|please)\b"
+)
+# What may stand at no end of a search: a fragment of a sentence, cut off by the token limit.
+_LOOSE_ENDS = frozenset(
+    words("a an the of with and or that is are in at by from to for my your this which")
+)
+_LOOSE_STARTS = _LOOSE_ENDS - frozenset(words("a an the for my in to"))
+# Words that say for whom, when or how a thing is, and not what it is.
+_SAYS_NO_PRODUCT = frozenset(
+    words(
+        """gift gifts present presents idea ideas item items thing things stuff something birthday
+        christmas wedding anniversary party school office work home house day days people person
+        man men woman women boy boys girl girls kid kids child children mum mom dad him her friend
+        friends husband wife teacher best good great nice cheap new small large big size special
+        perfect a an the for to of in on at with and or my your"""
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A product as a prompt shows it, and what somebody typed to find it."""
 
     text: str
     query: str
+    intent: str = "any"
+    """What it wants: one of the settings' `Intent`."""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """As the template takes it."""
+        return {"text": self.text, "intent": self.intent, "query": self.query}
 
 
 @cache
@@ -32,6 +69,30 @@ def shipped_pairs() -> tuple[Pair, ...]:
     """Hand-written pairs over many kinds of shops, for a shop without a search log."""
     lines = prompt_file("query_pairs.jsonl").splitlines()
     return tuple(Pair(**json.loads(line)) for line in lines)
+
+
+def shown(text: str, max_chars: int) -> str:
+    """A product as a prompt shows it: clean, and in small letters.
+
+    Searches are typed in small letters, and to a model `sneakers` is one token and `Sneakers`
+    another: a small one copies what it sees, and gets the word wrong that it must rewrite.
+    """
+    return clean(text, max_chars).lower()
+
+
+def guess_intent(query: str, text: str) -> str:
+    """What somebody wanted who typed this and took that product, by simple signs.
+
+    "attribute" where every word is the product's own, "any" where nothing says more. A misspelling
+    is not told from a word that the product's text happens to lack.
+    """
+    if _FOR_WHOM.search(query):
+        return "gift"
+    if _HELPS.search(query):
+        return "problem"
+    if _FOR_WHAT.search(query):
+        return "use"
+    return "attribute" if set(words(query)) <= set(words(text)) else "any"
 
 
 def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str | None, str]:
@@ -54,9 +115,15 @@ def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str 
         reason = "too_long"
     elif has_personal_data(query):
         reason = "personal_data"
-    elif not _PLAIN.fullmatch(query) or "search" in tokens or "product" in tokens:
+    elif not _PLAIN.fullmatch(query) or {"search", "product", "wanted"} & set(tokens):
         reason = "not_a_query"
-    elif len(set(tokens)) * 3 < len(tokens) * 2:
+    elif tokens[-1] in _LOOSE_ENDS or tokens[0] in _LOOSE_STARTS or _SENTENCE.search(query):
+        reason = "fragment"
+    elif _SAYS_NO_PRODUCT.issuperset(tokens) and not (
+        (set(tokens) - _LOOSE_ENDS) & set(words(f"{text} {title}"))
+    ):
+        reason = "no_product"
+    elif len(set(tokens)) * 3 <= len(tokens) * 2:
         reason = "repetition"
     elif query in {shot.query for shot in shots}:
         reason = "leaked_example"

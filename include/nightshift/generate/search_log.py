@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from nightshift.generate.cleaning import clean, gives_orders
 from nightshift.generate.hashing import stable_hash
-from nightshift.generate.queries import Pair, read_query, shipped_pairs
+from nightshift.generate.queries import Pair, guess_intent, read_query, shipped_pairs, shown
 from nightshift.snapshot import Snapshot
 
-_MIN_PAIRS = 20
+MIN_PAIRS = 20
 """With fewer the same examples would stand in every prompt."""
 _MAX_PAIRS = 200
 _MAX_OF_ITEM = 10
@@ -19,32 +21,45 @@ _GOOD_GRADE = 0.75
 
 
 def example_pairs(snapshot: Snapshot, max_chars: int) -> tuple[tuple[Pair, ...], str]:
-    """Pairs for prompts and where they come from: "shop" or "shipped".
+    """Pairs for prompts and where they come from: "shop" or "shipped"."""
+    pairs = shop_pairs(snapshot, max_chars, most=_MAX_PAIRS)
+    if len(pairs) < MIN_PAIRS:
+        return shipped_examples(max_chars), "shipped"
+    return pairs, "shop"
 
-    From the shop: one item of each query, none that is withheld, nothing personal. The sample is
-    drawn by a hash of the query, so that it hardly changes from night to night.
+
+def shipped_examples(max_chars: int) -> tuple[Pair, ...]:
+    """The hand-written pairs, their products as long as a prompt shows them."""
+    return tuple(replace(pair, text=shown(pair.text, max_chars)) for pair in shipped_pairs())
+
+
+def shop_pairs(
+    snapshot: Snapshot, max_chars: int, *, most: int, per_query: int = 1
+) -> tuple[Pair, ...]:
+    """What customers typed and which items answered it; none withheld, nothing personal.
+
+    The sample is drawn by a hash of the query, so that it hardly changes from night to night.
+
+    Args:
+        per_query: items that one query may stand with.
     """
-    found = _searches(snapshot)
-    pairs = []
-    for query, title, text in found.iter_rows():
+    pairs: list[Pair] = []
+    for query, title, text in _searches(snapshot, per_query).iter_rows():
         if gives_orders(text) or gives_orders(query):
             continue
-        shown = clean(text, max_chars)
-        parsed, _ = read_query(query, shown, title, [])
+        product = shown(text, max_chars)
+        parsed, _ = read_query(query, product, title, [])
         if parsed is not None:
-            pairs.append(Pair(shown, parsed))
-        if len(pairs) == _MAX_PAIRS:
+            pairs.append(Pair(product, parsed, guess_intent(parsed, product)))
+        if len(pairs) == most:
             break
-    if len(pairs) < _MIN_PAIRS:
-        shipped = (Pair(clean(pair.text, max_chars), pair.query) for pair in shipped_pairs())
-        return tuple(shipped), "shipped"
-    return tuple(pairs), "shop"
+    return tuple(pairs)
 
 
-def _searches(snapshot: Snapshot) -> pl.DataFrame:
-    """Answered queries, one item each: `query`, `title`, `text`, in the order of a hash."""
-    answered = _answered(snapshot).unique("query", keep="first", maintain_order=True)
-    return answered.select("query", "title", "text")
+def _searches(snapshot: Snapshot, per_query: int) -> pl.DataFrame:
+    """Answered queries with their items: `query`, `title`, `text`, in the order of a hash."""
+    nth = pl.int_range(pl.len()).over("query")
+    return _answered(snapshot).filter(nth < per_query).select("query", "title", "text")
 
 
 def _answered(snapshot: Snapshot) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.errors import StageFailed
 from nightshift.generate.hashing import Hashes, stable_hash
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest, digest_of
@@ -16,26 +17,44 @@ from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from nightshift.generate.adapters import Taught
     from nightshift.generate.engines.base import Engine
+    from nightshift.generate.templates import Template
     from nightshift.text.encoder import Encoder
 
 
 class Sources:
-    """Everything is loaded at its first use and once."""
+    """Everything is loaded at its first use and once.
+
+    Args:
+        vectors: None where there are none yet, as when the language model is adapted.
+        adapter: what the language model has learnt of the shop; it speaks for the prompts that it
+            was taught, and for no others.
+    """
 
     def __init__(
-        self, lake: Lake, settings: Settings, snapshot: Manifest, vectors: Manifest
+        self,
+        lake: Lake,
+        settings: Settings,
+        snapshot: Manifest,
+        vectors: Manifest | None,
+        *,
+        adapter: Taught | None = None,
     ) -> None:
         self.lake, self.settings = lake, settings
         self.snapshot = Snapshot(lake, snapshot)
+        self.adapter = adapter
         self._vectors = vectors
-        self.digest = digest_of([snapshot.digest, vectors.digest])
+        self.digest = digest_of([snapshot.digest, vectors.digest if vectors else None])
         """Content of snapshot and vectors together."""
 
     @classmethod
     def of(cls, lake: Lake, settings: Settings, inputs: Mapping[str, Manifest]) -> Self:
-        """What a stage's inputs (`snapshot`, `vectors`) hold."""
-        return cls(lake, settings, inputs["snapshot"], inputs["vectors"])
+        """What a stage's inputs (`snapshot`, `vectors`, `adapter`) hold."""
+        from nightshift.generate.adapters import taught
+
+        adapter = taught(lake, settings, inputs.get("adapter"))
+        return cls(lake, settings, inputs["snapshot"], inputs["vectors"], adapter=adapter)
 
     @cached_property
     def texts(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
@@ -45,6 +64,8 @@ class Sources:
         """
         from safetensors.numpy import load_file
 
+        if self._vectors is None:
+            raise StageFailed("A strategy asks for the vectors of texts before there are any.")
         tensors = load_file(self.lake.local_path(self._vectors.file("items.safetensors")))
         return tensors["vectors"].astype(np.float32), tensors["row_of_item"]
 
@@ -72,3 +93,24 @@ class Sources:
         from nightshift.text.encoder import Encoder
 
         return Encoder(self.settings)
+
+    def engine_for(self, template: Template) -> Engine:
+        """The language model for the prompts of a template: adapted where it has learnt them."""
+        return self._adapted if self.is_taught(template) else self.engine
+
+    def is_taught(self, template: Template) -> bool:
+        """Has the adapter learnt the prompts of this template, as they are, on this model?"""
+        return (
+            self.adapter is not None
+            and self.adapter.templates.get(template.name) == template.digest
+            and self.adapter.model == self.engine.model["digest"]
+        )
+
+    @cached_property
+    def _adapted(self) -> Engine:
+        from nightshift.generate.engines import create
+        from nightshift.generate.engines.cached import CachedEngine
+
+        assert self.adapter is not None
+        adapted = create(self.settings, lake=self.lake, adapter=self.adapter.adapter)
+        return CachedEngine(adapted, self.lake)

@@ -39,6 +39,10 @@ class Template:
         """The question; fields that it does not show are left alone."""
         return self.question.format(**fields)
 
+    def answer(self, fields: Fields) -> str:
+        """What a worked example has behind its question, up to where the next entry starts."""
+        return self.example.format(**fields).removeprefix(self.prompt(fields))
+
 
 @cache
 def template(name: str) -> Template:

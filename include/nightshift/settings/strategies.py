@@ -8,9 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from nightshift.settings.base import Section
+
+Intent = Literal["any", "attribute", "use", "problem", "gift", "misspelling"]
 
 # --- from text and its vectors -----------------------------------------------------------------
 
@@ -72,9 +74,20 @@ class DescriptionFusionSettings(Section):
 class LlmQueriesSettings(Section):
     """Search queries that a customer would type to find an item."""
 
-    per_item: int = Field(2, ge=1)
+    per_item: int = Field(2, ge=1, description="queries an item, each with an intent of its own")
+    intents: dict[Intent, NonNegativeFloat] = Field(
+        {"any": 8, "attribute": 5, "use": 2, "problem": 0.4, "gift": 0.3, "misspelling": 0.8},
+        description="how often each is wanted; any: as this shop's own log has it, if there is one",
+    )
+    typos: Literal["edit", "model"] = Field(
+        "edit", description="who misspells: an edit of ours, or the model (a small one cannot)"
+    )
     shots: int = Field(6, ge=0, description="few-shot examples in a prompt")
     temperature: float = Field(0.7, ge=0)
+    adapted_shots: int = Field(0, ge=0, description="examples where an adapter has learnt these")
+    adapted_temperature: float = Field(
+        0.0, ge=0, description="where an adapter has learnt these prompts; 0: the likeliest words"
+    )
     max_new_tokens: int = Field(16, ge=1)
 
 

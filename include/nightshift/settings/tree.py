@@ -29,7 +29,7 @@ from pydantic_settings import (
 )
 
 from nightshift.errors import SettingsError
-from nightshift.settings.generate import GenerateSettings
+from nightshift.settings.generate import AdaptSettings, GenerateSettings
 from nightshift.settings.places import (
     ComputeSettings,
     CostSettings,
@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     collect: CollectSettings = CollectSettings()
     text: TextSettings = TextSettings()
     generate: GenerateSettings = GenerateSettings()
+    adapt: AdaptSettings = AdaptSettings()
     inspection: InspectionSettings = InspectionSettings()
     blend: BlendSettings = BlendSettings()
     finetune: FinetuneSettings = FinetuneSettings()

@@ -8,6 +8,8 @@ name of the dataset it reads.
     collect → embed → plan → generate (per shard) → gather → inspect ┐
                  └──────→ tune ──────────────────────────────────────┴→ blend → finetune (per arm)
     morning → evaluate → promote → refresh → score → report
+
+Beside the nights, when it is asked for: collect → adapt, which later plans read.
 """
 
 from nightshift.stages.inputs import arm_input, arms, parent_state
@@ -34,13 +36,14 @@ from nightshift.stages.running import (
     run,
     write_dataset,
 )
-from nightshift.stages.table import STAGES
+from nightshift.stages.table import NIGHTLY, STAGES
 
 __all__ = [
     "BLEND",
     "CHALLENGER",
     "CONTROL",
     "LINE_OF_ARM",
+    "NIGHTLY",
     "REAL",
     "STAGES",
     "Input",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from nightshift.errors import ParentMissing
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
-from nightshift.night import Night
+from nightshift.night import INNER, Night
 from nightshift.settings import Settings
 from nightshift.stages.model import LINE_OF_ARM, Inputs, night_partition, state_partition
 
@@ -46,6 +46,35 @@ def _utc(moment: datetime) -> datetime:
 def parent(lake: Lake, night: Night, settings: Settings, inputs: Inputs) -> Inputs:
     found = parent_state(lake, night, settings)
     return {} if found is None else {"parent": found}
+
+
+def newest_adapter(lake: Lake, night: Night, settings: Settings, inputs: Inputs) -> Inputs:
+    """The adapter of the language model that knows most, of those that may serve this night.
+
+    Its own night starts no later than this one, so it has read nothing that this one has not; and
+    it withheld whatever this night withholds, so it has not learnt what somebody typed to find
+    such an item. Tune's inner nights withhold items that no adapter has: they have none.
+    """
+    if night.inner:
+        return {}
+    withheld = settings.model_dump(mode="json")["collect"]["withhold"]
+    older = [
+        (other.start, other.end, name)
+        for name in lake.names("adapter")
+        if not name.endswith(INNER)
+        and (other := Night.parse(name.removeprefix("night="))).start <= night.start
+    ]
+    for _, _, name in sorted(older, reverse=True):
+        found = lake.find("adapter", name)
+        if found is not None and all(one in found.stats["withheld"] for one in withheld):
+            return {"adapter": found}
+    return {}
+
+
+def adapter_of_plan(lake: Lake, night: Night, settings: Settings, inputs: Inputs) -> Inputs:
+    """The one that tonight's plan was made with: a newer one must not come between shards."""
+    ref = inputs["plan"].inputs.get("adapter")
+    return {} if ref is None else {"adapter": lake.get_ref(ref)}
 
 
 def of_gather(lake: Lake, night: Night, settings: Settings, inputs: Inputs) -> Inputs:

@@ -78,6 +78,8 @@ class Stage:
     version: str = "1"
     gpu: bool = False
     """It generates or trains: a GPU makes it quicker, and a pool says how many run at once."""
+    nightly: bool = True
+    """Part of every night; otherwise it runs when it is asked for, and no night lacks it."""
 
     def partition(self, night: Night, parts: Mapping[str, str]) -> str:
         if self.dataset == "state":

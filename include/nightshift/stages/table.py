@@ -28,6 +28,17 @@ STAGES: dict[str, Stage] = {
             inputs=(_SNAPSHOT,),
         ),
         Stage(
+            name="adapt",
+            dataset="adapter",
+            module="nightshift.generate.adapt.stage",
+            title="let the language model learn the shop's own texts: a LoRA adapter",
+            sections=("adapt", "generate.engine", "compute.threads"),
+            inputs=(_SNAPSHOT,),
+            fingerprint="nightshift.generate.fingerprint:language_model",
+            gpu=True,
+            nightly=False,
+        ),
+        Stage(
             name="plan",
             dataset="plan",
             module="nightshift.generate.plan",
@@ -35,6 +46,7 @@ STAGES: dict[str, Stage] = {
             title="which items, users and queries are short of samples, and the budget",
             sections=("generate",),
             inputs=(_SNAPSHOT, _VECTORS),
+            more=inputs.newest_adapter,
             fingerprint="nightshift.generate.fingerprint:models",
         ),
         Stage(
@@ -45,6 +57,7 @@ STAGES: dict[str, Stage] = {
             title="write the samples of one shard",
             sections=("generate",),
             inputs=(_SNAPSHOT, _VECTORS, Input("plan")),
+            more=inputs.adapter_of_plan,
             parts=("shard",),
             gpu=True,
         ),
@@ -185,3 +198,6 @@ STAGES: dict[str, Stage] = {
         ),
     )
 }
+
+NIGHTLY = tuple(name for name, stage in STAGES.items() if stage.nightly)
+"""Names of the stages that every night runs through, in order."""

@@ -1,37 +1,51 @@
 """Search queries that a customer would type to find an item, by a language model.
 
-Few-shot completion: examples from the shop's own search log where it has one, else from a small
-hand-written set. They train the projection of queries into item space.
+Each prompt names what the search wants (an attribute, a use, a problem solved, a gift, or it is
+typed in haste), so that an item gets queries that differ. A model that has been adapted to the shop
+answers without examples; else some stand in front: the shop's own searches where it has a log, or
+hand-written ones. They train the projection of queries into item space.
+
+A small model asked for a misspelling writes nonsense: it writes a query, and the slip is ours.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
 import polars as pl
 
-from nightshift.generate.cleaning import clean, gives_orders, words
-from nightshift.generate.queries import Pair, read_query
-from nightshift.generate.search_log import example_pairs
+from nightshift.generate.cleaning import gives_orders, words
+from nightshift.generate.hashing import combine, gumbel, stable_hash
+from nightshift.generate.queries import Pair, read_query, shown
+from nightshift.generate.search_log import example_pairs, shipped_examples, shop_pairs
 from nightshift.generate.shortage import MIN_LETTERS
 from nightshift.generate.strategies.prompted import PromptedStrategy, Row, one_item_a_text
 from nightshift.generate.templates import Fields
+from nightshift.generate.typos import misspell
 
 _TEXT_CHARS = 100
 """A product's line in a prompt; reading prompts costs more than writing queries."""
 _EXAMPLE_CHARS = 60
 """A product's line in an example; every token of the examples is attended to by every token."""
+_PER_QUERY = 3
+"""Items of one query that an adapter learns from: more would teach it that query by heart."""
+_MISSPELT = "misspelling"
+_SALT = 2
+"""Another hash than the ranking's and the chunks': which intents an item gets is independent."""
 
 
 class LlmQueries(PromptedStrategy):
     name = "llm_queries"
-    version = "2"
+    version = "3"
     produces = "query"
     prompt_name = "search_queries"
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
-        return one_item_a_text(self.sources, self.own_settings["per_item"])
+        per_item = min(self.own_settings["per_item"], len(self._intents))
+        return one_item_a_text(self.sources, per_item)
 
     @cached_property
     def _pairs(self) -> tuple[tuple[Pair, ...], str]:
@@ -39,10 +53,34 @@ class LlmQueries(PromptedStrategy):
 
     def examples(self) -> tuple[Sequence[Fields], str]:
         pairs, origin = self._pairs
-        return [{"text": pair.text, "query": pair.query} for pair in pairs], origin
+        return [pair.fields for pair in self._spelt(pairs)], origin
+
+    def lessons(self, most: int, *, shipped: bool) -> Sequence[tuple[str, Fields]]:
+        own = shop_pairs(self.sources.snapshot, _TEXT_CHARS, most=most, per_query=_PER_QUERY)
+        written = shipped_examples(_TEXT_CHARS) if shipped else ()
+        return [("shop", pair.fields) for pair in own] + [
+            ("shipped", pair.fields) for pair in self._spelt(written)
+        ]
+
+    def _spelt(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Without what is misspelt on purpose, unless the model is to do that itself."""
+        if self._model_misspells:
+            return list(pairs)
+        return [pair for pair in pairs if pair.intent != _MISSPELT]
+
+    @property
+    def _model_misspells(self) -> bool:
+        return bool(self.own_settings["typos"] == "model")
+
+    @cached_property
+    def _intents(self) -> dict[str, float]:
+        """Intents to draw from, and their weights; "any" only where a log says what that is."""
+        weights = self.own_settings["intents"]
+        known = self._pairs[1] == "shop"
+        return {n: w for n, w in sorted(weights.items()) if w > 0 and (known or n != "any")}
 
     def asked(self, targets: pl.DataFrame) -> pl.DataFrame:
-        """One prompt a target: `title`, `text`."""
+        """One prompt a query: `wanted`, `intent` as it is shown, `title`, `text`."""
         found = targets.join(
             self.sources.snapshot.items.select("item_id", "title", "text"),
             on="item_id",
@@ -50,21 +88,67 @@ class LlmQueries(PromptedStrategy):
             maintain_order="left",
         ).with_columns(pl.col("title", "text").fill_null(""))
         orders = pl.Series([gives_orders(t) for t in found["text"]], dtype=pl.Boolean)
-        text = pl.Series([clean(t, _TEXT_CHARS) for t in found["text"]], dtype=pl.String)
-        return found.select(
-            "item_id",
-            "user_key",
-            "budget",
-            "title",
-            text=text,
-            readable=~orders & (text.str.count_matches(r"\p{L}") >= MIN_LETTERS),
+        text = pl.Series([shown(t, _TEXT_CHARS) for t in found["text"]], dtype=pl.String)
+        return (
+            found.select(
+                "item_id",
+                "user_key",
+                "title",
+                text=text,
+                readable=~orders & (text.str.count_matches(r"\p{L}") >= MIN_LETTERS),
+                wanted=self._drawn(found),
+            )
+            .explode("wanted")
+            .with_columns(
+                budget=pl.lit(1, pl.Int64),
+                intent=pl.col("wanted")
+                if self._model_misspells
+                else pl.col("wanted").replace(_MISSPELT, "attribute"),
+            )
+        )
+
+    def _drawn(self, targets: pl.DataFrame) -> pl.Series:
+        """Different intents for each target, as many as its budget: [targets] lists.
+
+        Drawn by weight without replacement from a hash of the seed and the item: an item keeps its
+        intents whatever else is asked for.
+        """
+        names = list(self._intents)
+        weights = np.log(list(self._intents.values()))
+        items = stable_hash(targets["item_id"].to_list(), _SALT + self.seed)
+        salts = stable_hash(names)
+        noise = gumbel(combine(items[:, None], salts[None, :]))  # [targets, intents]
+        order = np.argsort(-(weights[None, :] + noise), axis=1)
+        budgets = targets["budget"].to_list()
+        return pl.Series(
+            [[names[i] for i in row[:most]] for row, most in zip(order, budgets, strict=True)],
+            dtype=pl.List(pl.String),
         )
 
     def read(self, raw: str, row: Row, shots: Sequence[Fields]) -> Row | str:
-        shown = [Pair(shot["text"], shot["query"]) for shot in shots]
-        query, reason = read_query(raw, row["text"], row["title"], shown)
+        examples = [Pair(shot["text"], shot["query"]) for shot in shots]
+        query, reason = read_query(raw, row["text"], row["title"], examples)
         if query is None:
             return reason
         tokens, source = words(query), set(words(row["text"]))
         share = sum(token in source for token in tokens) / len(tokens)
-        return {"text": query, "scores": {"from_text": round(share, 3)}}
+        if row["wanted"] == _MISSPELT and not self._model_misspells:
+            query = misspell(query, self.seed, row["item_id"])
+        return {
+            "text": query,
+            "scores": {"from_text": round(share, 3)},
+            "intent": row["wanted"],
+        }
+
+    def finish(self, rows: list[Row], dropped: Counter[str]) -> list[Row]:
+        """Each item's queries once: two intents may have led to the same words."""
+        known: set[tuple[str, str]] = set()
+        kept = []
+        for row in rows:
+            key = (row["item_id"], row["text"])
+            if key in known:
+                dropped["duplicate"] += 1
+            else:
+                known.add(key)
+                kept.append(row)
+        return kept

@@ -70,6 +70,23 @@ class PromptedStrategy(Strategy):
             Whatever else is in it goes into the lineage.
         """
 
+    def lessons(self, most: int, *, shipped: bool) -> Sequence[tuple[str, Fields]]:  # noqa: ARG002
+        """Worked examples that an adapter of the language model learns these prompts from.
+
+        By default those of `examples` that are the shop's own: a few shipped ones are enough to
+        show, and too few to teach. It must do without the vectors of texts, and without events of
+        withheld items, as the snapshot does.
+
+        Args:
+            most: of the shop's own at most.
+            shipped: whether hand-written ones may be among them.
+
+        Returns:
+            Where each is from ("shop" or "shipped"), and the fields of the template.
+        """
+        found, origin = self.examples()
+        return [(origin, fields) for fields in found[:most]] if origin == "shop" else []
+
     # --- for all of them --------------------------------------------------------------------------
 
     @property
@@ -78,8 +95,8 @@ class PromptedStrategy(Strategy):
 
     @property
     def engine(self) -> Engine:
-        """What writes."""
-        return self.sources.engine
+        """The language model; adapted to the shop where it has learnt these prompts."""
+        return self.sources.engine_for(self.template)
 
     def price(self) -> Price:
         own = self.own_settings
@@ -123,7 +140,7 @@ class PromptedStrategy(Strategy):
             [self.template.prompt(row) for row in prompted],
             Sampling(
                 max_new_tokens=own["max_new_tokens"],
-                temperature=own["temperature"],
+                temperature=self._asks("temperature"),
                 top_k=_TOP_K,
                 per_prompt=int(readable["budget"].max()),  # type: ignore[arg-type]
                 seed=self._chunk_seed(asked),
@@ -160,8 +177,14 @@ class PromptedStrategy(Strategy):
         """Examples of this chunk: drawn by its members, so that no two chunks sound alike."""
         found, _ = self.examples()
         rng = np.random.default_rng(self._chunk_seed(asked))
-        count = min(self.own_settings["shots"], len(found))
+        count = min(self._asks("shots"), len(found))
         return [found[i] for i in rng.choice(len(found), size=count, replace=False)]
+
+    def _asks(self, name: str) -> Any:
+        """A setting of how it asks; where an adapter knows these prompts, `adapted_NAME` if any."""
+        own = self.own_settings
+        taught = self.sources.is_taught(self.template)
+        return own.get(f"adapted_{name}", own[name]) if taught else own[name]
 
     def _chunk_seed(self, asked: pl.DataFrame) -> int:
         members = asked.select(pl.coalesce("item_id", "user_key")).to_series()
@@ -171,6 +194,7 @@ class PromptedStrategy(Strategy):
         if not rows:
             return empty_samples()
         engine, prompt = self.engine, self.template
+        adapter = {"adapter": engine.model["adapter"]} if "adapter" in engine.model else {}
         lineage: Mapping[str, Any] = {
             "version": self.version,
             "seed": self.seed,
@@ -178,6 +202,7 @@ class PromptedStrategy(Strategy):
             f"{engine.identity['compute_type']}",
             "model": engine.model["name"],
             "model_digest": engine.model["digest"],
+            **adapter,
             "prompt": prompt.name,
             "prompt_version": prompt.version,
             "prompt_digest": prompt.digest,

@@ -1,0 +1,116 @@
+"""The language model learns the shop: better on what it has not seen, and nothing after the cut."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from adapting import QUICK, add_searches
+
+from conftest import sources_of
+from factories import NIGHT
+from nightshift import stages
+from nightshift.errors import BadInput
+from nightshift.generate.adapters import taught
+from nightshift.generate.engines import create
+from nightshift.generate.strategies.llm_queries import LlmQueries
+from nightshift.lake import Lake
+from nightshift.manifest import Manifest
+from nightshift.night import Night
+from nightshift.settings import Settings
+
+SHOP_NIGHT = Night.parse("2017-11-20")
+OWN = [f"own words {chr(97 + i // 5)}{chr(97 + i % 5)}" for i in range(25)]
+
+
+@pytest.fixture
+def quick(settings: Settings, with_models: Path) -> Settings:
+    return settings.with_(QUICK | {"generate": {"strategies": ["llm_queries"]}})
+
+
+def adapt(settings: Settings, night: Night = NIGHT) -> Manifest:
+    return stages.run("adapt", night, settings).manifest
+
+
+def test_it_learns_and_says_what(lake: Lake, quick: Settings) -> None:
+    made = adapt(quick.with_({"adapt": {"steps": 12, "layers": 0, "probe_items": 4}}))
+    stats = made.stats
+
+    assert stats["perplexity"]["after"] < 0.5 * stats["perplexity"]["before"]
+    assert stats["pairs"] == {"llm_queries": {"shipped": 602}}
+    assert stats["held_out"] == 60
+    assert set(stats["usable"]["llm_queries"]) == {"before", "after"}
+    config = json.loads(lake.read_bytes(made.file("adapter_config.json").path) or b"")
+    assert config["base_model_name_or_path"] == stats["model"]  # no path of this machine
+    assert config["target_modules"] == sorted(config["target_modules"])
+    card = (lake.read_bytes(made.file("README.md").path) or b"").decode()
+    for said in ("before 2017-05-20 00:00 UTC", "licence: Apache-2.0", "| shipped | 602 |"):
+        assert said in card
+    # What peft wrote is what the engine runs: the held-out answers are likelier there as well.
+    adapter = taught(lake, quick, made)
+    assert adapter is not None
+    lesson = LlmQueries(sources_of(lake, quick)).template
+    asked = [lesson.prefix(()) + lesson.prompt({"text": "sea salt 1 kg", "intent": "attribute"})]
+    plain, adapted = (
+        create(quick, lake=lake, adapter=one).score(asked, [" salt\n"])[0]
+        for one in (None, adapter.adapter)
+    )
+    assert adapted > plain + math.log(2)
+
+
+def test_the_same_night_gives_the_same_adapter(lake: Lake, quick: Settings) -> None:
+    first = adapt(quick)
+    assert not stages.run("adapt", NIGHT, quick).worked
+    again = stages.run("adapt", NIGHT, quick, force=True).manifest
+    assert again.digest == first.digest
+    other = adapt(quick.with_({"adapt": {"seed": 1}}))
+    assert other.digest != first.digest
+
+
+def test_the_catalogues_own_text_may_come_first(lake: Lake, quick: Settings) -> None:
+    plain = adapt(quick)
+    fed = adapt(quick.with_({"adapt": {"pretrain_steps": 3}}))
+    assert fed.stats["perplexity"]["after"] != plain.stats["perplexity"]["after"]
+    card = (lake.read_bytes(fed.file("README.md").path) or b"").decode()
+    assert "after 3 on the catalogue" in card
+
+
+def test_nothing_to_learn_from_is_an_error_with_a_way_out(quick: Settings) -> None:
+    with pytest.raises(BadInput, match="nothing that the language model could learn") as raised:
+        adapt(quick.with_({"adapt": {"shipped": False}}))
+    assert "adapt.shipped" in str(raised.value.hint)
+
+
+def test_what_comes_after_the_cut_leaves_no_trace(small_shop: Settings, models: Path) -> None:
+    """Neither a search typed on the night itself, nor one that names an item listed later."""
+    settings = small_shop.with_(QUICK | {"adapt": {**QUICK["adapt"], "steps": 2}})
+    (settings.home_path / "models").parent.mkdir(parents=True, exist_ok=True)
+    (settings.home_path / "models").symlink_to(models)
+    add_searches(settings, OWN, at="2017-11-19 23:59+00")
+    stages.run("collect", SHOP_NIGHT, settings)
+    before = adapt(settings, SHOP_NIGHT)
+    assert before.stats["pairs"]["llm_queries"]["shop"] == len(OWN)
+
+    later = [query.replace("own", "their") for query in OWN]
+    add_searches(settings, later, at="2017-11-20 00:00+00")
+    after = adapted_anew(settings, "later")
+    assert after.stats["pairs"] == before.stats["pairs"]
+    assert after.digest == before.digest
+
+    add_searches(settings, ["one earlier search"], at="2017-11-01 00:00+00")
+    earlier = adapted_anew(settings, "earlier")
+    assert earlier.stats["pairs"]["llm_queries"]["shop"] == len(OWN) + 1
+    assert earlier.digest != before.digest
+
+    everything = {"collect": {"withhold": [{"share": 0.999, "salt": 1}]}}
+    withheld = adapted_anew(settings.with_(everything), "withheld")
+    assert withheld.stats["pairs"]["llm_queries"].get("shop", 0) < 3
+
+
+def adapted_anew(settings: Settings, name: str) -> Manifest:
+    """In an empty lake."""
+    fresh = settings.with_({"lake": {"root": (settings.home_path / name).as_uri()}})
+    stages.run("collect", SHOP_NIGHT, fresh)
+    return adapt(fresh, SHOP_NIGHT)
