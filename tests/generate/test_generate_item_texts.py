@@ -129,7 +129,7 @@ def test_a_paraphrase_says_the_same(
         ("This lamp relieves tired eyes.", "claim"),
         ("Let there be light at home.", "off_topic"),
         ("A lamp of the house of Philips.", "invented_name"),
-        (f"A lamp {' '.join(f'{a}{b}ing' for a in 'bcdfgh' for b in ('ak', 'on', 'er'))}.", "too_long"),
+        ("A lamp " + " ".join(f"{a}{b}ing" for a in "bcdfgh" for b in "aeo") + ".", "too_long"),
     ],
 )
 def test_an_advertisement_speaks_of_its_item_and_claims_nothing(

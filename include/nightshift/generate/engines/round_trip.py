@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ _BLOCK = 1 << 20
 class RoundTrip(Engine):
     """Texts in, the same texts said otherwise out; nothing is loaded before it is asked."""
 
-    name: ClassVar[str] = "round trip"
+    name = "round trip"
 
     def __init__(self, there: Path, back: Path, settings: Settings) -> None:
         self.settings = settings

@@ -47,7 +47,7 @@ class VllmEngine(LocalEngine):
         folder = self._hf_folder()
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # it would tell its makers of every start
         try:
-            import vllm  # type: ignore[import-not-found]
+            import vllm
         except ImportError as error:
             raise _missing(error) from error
         try:
@@ -91,7 +91,7 @@ class VllmEngine(LocalEngine):
 
     def _params(self, sampling: Sampling, seed: int) -> Any:
         from vllm import SamplingParams
-        from vllm.sampling_params import (  # type: ignore[import-not-found]
+        from vllm.sampling_params import (
             StructuredOutputsParams,
         )
 

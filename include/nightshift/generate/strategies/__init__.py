@@ -16,23 +16,22 @@ ENTRY_POINTS = "nightshift.strategies"
 
 _PACKAGE = "nightshift.generate.strategies"
 _BY_A_MODEL = {  # name -> module:class; a language model writes them
-    "llm_history": "llm_history:LlmHistory",
-    "llm_preferences": "llm_preferences:LlmPreferences",
-    "llm_profiles": "llm_profiles:LlmProfiles",
     "back_translation": "back_translation:BackTranslation",
     "llm_ad_copy": "llm_ad_copy:LlmAdCopy",
     "llm_descriptions": "llm_descriptions:LlmDescriptions",
+    "llm_history": "llm_history:LlmHistory",
+    "llm_preferences": "llm_preferences:LlmPreferences",
+    "llm_profiles": "llm_profiles:LlmProfiles",
     "llm_queries": "llm_queries:LlmQueries",
     "llm_reviews": "llm_reviews:LlmReviews",
 }
 _OURS = _BY_A_MODEL | {
     "bayes_net": "bayes_net:BayesNet",
     "copula": "copula:Copula",
+    "description_fusion": "description_fusion:DescriptionFusion",
     "negatives": "negatives:Negatives",
     "random_pairs": "random_pairs:RandomPairs",
     "sequence_ops": "sequence_ops:SequenceOps",
-    "description_fusion": "description_fusion:DescriptionFusion",
-    "negatives": "negatives:Negatives",
     "synonyms": "synonyms:Synonyms",
     "text_neighbours": "text_neighbours:TextNeighbours",
     "upsample": "upsample:Upsample",

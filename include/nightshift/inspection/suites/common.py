@@ -17,8 +17,8 @@ INSPECTED = (  # kinds with a suite, in a module of their name
     "negative",
     "profile",
     "query",
-    "sequence",
     "review",
+    "sequence",
 )
 MAX_WEIGHT = 1.0
 """A sample never weighs more than a real row."""
