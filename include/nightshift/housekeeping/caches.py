@@ -1,4 +1,4 @@
-"""What is no dataset: generated chunks, a language model's responses, old leases, scratch, local copies.
+"""What is no dataset: chunks, responses of language models, old leases, scratch, local copies.
 
 A chunk, a response or a copy that is gone is made or fetched anew; it costs time, never a result.
 """
