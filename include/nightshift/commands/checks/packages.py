@@ -71,7 +71,9 @@ def models(settings: Settings) -> Iterator[Finding]:
         yield Finding(OK, "encoder", str(folder))
     except NightshiftError as error:
         yield Finding(FAIL, "encoder", error.message, error.hint)
-    if "llm_queries" not in settings.generate.strategies:
+    from nightshift.generate.strategies import needs_model
+
+    if not any(map(needs_model, settings.generate.strategies)):
         yield Finding(OK, "language model", "no strategy asks for one")
         return
     from nightshift.generate.engines.model_files import model_source

@@ -9,8 +9,6 @@ one that does not parse.
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from functools import cached_property
@@ -26,21 +24,21 @@ from nightshift.generate.engines.base import (
     Generated,
     Interrupted,
     Sampling,
-    first_line,
     prompt_hash,
+)
+from nightshift.generate.engines.completions import (
+    choices_of,
+    count_of,
+    score_of,
+    sendable,
+    text_of,
 )
 from nightshift.generate.engines.grammar import gbnf
 from nightshift.generate.engines.http_client import JsonClient, Refused
 from nightshift.manifest import digest_of
 from nightshift.settings import Settings
 
-log = logging.getLogger("nightshift.generate")
-
 _SEED_BITS = 31
-_CHARS_A_TOKEN = 100
-"""No vocabulary has longer tokens of text; more is not what was asked for."""
-_USUAL_CHARS_A_TOKEN = 4
-"""For servers that do not say what an answer took."""
 _BY_HEART = " red house over there"
 _BY_HEART_AT_LEAST = -3.0
 """A word of it, when it comes for the fourth time: SmolLM2-135M gives -0.6; one place off, -6."""
@@ -121,7 +119,7 @@ class OpenAIEngine(Engine):
     ) -> Generated:
         if not prompts:
             return Generated([], 0)
-        asked = [_sendable(prefix + prompt) for prompt in prompts]
+        asked = [sendable(prefix + prompt) for prompt in prompts]
         bodies = [(prompt, self._body(prompt, sampling)) for prompt in asked]
         answers = self._all(lambda client, one: self._ask(client, one[0], one[1], sampling), bodies)
         parts = tuple(part for _, part in answers)
@@ -135,7 +133,7 @@ class OpenAIEngine(Engine):
     def score(
         self, prompts: Sequence[str], continuations: Sequence[str]
     ) -> npt.NDArray[np.float64]:
-        pairs = zip(map(_sendable, prompts), map(_sendable, continuations), strict=True)
+        pairs = zip(map(sendable, prompts), map(sendable, continuations), strict=True)
         self._check_scores()
         scores = self._all(lambda client, pair: self._score(client, *pair), list(pairs))
         return np.array(scores, dtype=np.float64)
@@ -175,10 +173,10 @@ class OpenAIEngine(Engine):
             seed = prompt_hash(sampling.seed, prompt, str(len(texts))) >> (64 - _SEED_BITS)
             lacking = sampling.count - len(texts)
             choices, used = self._completion(client, body | {"seed": seed, "n": lacking})
-            found = [_text(choice, sampling) for choice in choices[:lacking]]
+            found = [text_of(choice, sampling) for choice in choices[:lacking]]
             texts += found
-            written += _count(used, "completion_tokens", "".join(found))
-            read += _count(used, "prompt_tokens", prompt)
+            written += count_of(used, "completion_tokens", "".join(found))
+            read += count_of(used, "prompt_tokens", prompt)
         return texts, (written, read)
 
     def _body(self, prompt: str, sampling: Sampling) -> dict[str, Any]:
@@ -206,7 +204,7 @@ class OpenAIEngine(Engine):
         """Choices and usage of a reply; one of another shape is asked for again."""
         for _ in range(self._own.max_retries + 1):
             reply = client.ask("completions", body)
-            choices = _choices(reply)
+            choices = choices_of(reply)
             if choices is not None:
                 return choices, reply.get("usage")
         raise EngineError(
@@ -239,7 +237,7 @@ class OpenAIEngine(Engine):
             choices, _ = self._completion(client, body)
         except Refused as error:
             raise self._no_scores(error.message) from error
-        score = _score_of(choices[0].get("logprobs"), len(prompt), len(prompt + continuation))
+        score = score_of(choices[0].get("logprobs"), len(prompt), len(prompt + continuation))
         if score is None:
             raise self._no_scores("its answer has none")
         return score
@@ -249,62 +247,3 @@ class OpenAIEngine(Engine):
             f"{self._url} gives no log-probabilities of a prompt (echo, logprobs): {why}",
             hint="vLLM does; or set generate.engine.name=ctranslate2 for what needs scores",
         )
-
-
-def _sendable(text: str) -> str:
-    """JSON is UTF-8: a lone surrogate becomes a question mark."""
-    return text.encode(errors="replace").decode()
-
-
-def _choices(reply: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The reply's choices in their order; None: it is no completion."""
-    choices = reply.get("choices")
-    if not isinstance(choices, list) or not choices:
-        return None
-    if not all(isinstance(choice, dict) and "text" in choice for choice in choices):
-        return None
-    indices = [choice.get("index", 0) for choice in choices]
-    if not all(isinstance(index, int) for index in indices):
-        return None
-    return [choices[i] for i in sorted(range(len(choices)), key=lambda i: indices[i])]
-
-
-def _text(choice: dict[str, Any], sampling: Sampling) -> str:
-    text = choice["text"]
-    if not isinstance(text, str) or len(text) > sampling.max_new_tokens * _CHARS_A_TOKEN:
-        log.warning("a server's answer is %s: taken as empty", _kind(text))
-        return ""
-    return first_line(_sendable(text))
-
-
-def _kind(text: Any) -> str:
-    return f"{len(text):,} characters long" if isinstance(text, str) else type(text).__name__
-
-
-def _count(used: Any, name: str, text: str) -> int:
-    """Tokens as the server counts them, else by the length of the text."""
-    count = used.get(name) if isinstance(used, dict) else None
-    if isinstance(count, int) and not isinstance(count, bool) and count >= 0:
-        return count
-    return math.ceil(len(text) / _USUAL_CHARS_A_TOKEN)
-
-
-def _score_of(logprobs: Any, start: int, end: int) -> float | None:
-    """The sum over the tokens with a character in [start, end) of the text; None: there are none.
-
-    A token across `start` counts: no other has the continuation's first characters.
-    """
-    if not isinstance(logprobs, dict):
-        return None
-    offsets, values = logprobs.get("text_offset"), logprobs.get("token_logprobs")
-    if not isinstance(offsets, list) or not isinstance(values, list):
-        return None
-    ends = [*offsets[1:], math.inf]
-    inside = [
-        value
-        for value, begins, stops in zip(values, offsets, ends, strict=False)
-        if stops > start and begins < end
-    ]
-    if not inside or not all(isinstance(value, int | float) for value in inside):
-        return None
-    return float(sum(inside))
