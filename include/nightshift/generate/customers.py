@@ -35,7 +35,9 @@ _SIZE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_DANGLING = re.compile(r"[\s,]*,[\s,]*|\(\s*\)")
+_PACKS = re.compile(r"\(?\b(?:pack|set|box|case|lot)s?\s+of\b\s*\)?", re.IGNORECASE)
+_DANGLING = re.compile(r"[\s,]*,[\s,]*")
+_EMPTY = re.compile(r"\(\W*\)")
 _LOW_RATING = 2.0
 """Of five stars: an item rated so was taken, but it is no interest."""
 _BREAK = ";"
@@ -77,8 +79,9 @@ def line_of(text: str, max_chars: int, *, sizes: bool = True) -> str | None:
     if gives_orders(text):
         return None
     line = clean(text, _LOOKED_AT * max_chars)
-    line = clean(line if sizes else _SIZE.sub(" ", line), max_chars)
-    line = line.replace(_BREAK, ",").replace(":", ",")
+    if not sizes:
+        line = _EMPTY.sub(" ", _PACKS.sub(" ", _SIZE.sub(" ", line)))
+    line = clean(line, max_chars).replace(_BREAK, ",").replace(":", ",")
     line = _DANGLING.sub(", ", line).strip(" ,.&/+-")
     return line if sum(c.isalpha() for c in line) >= MIN_LETTERS else None
 

@@ -24,7 +24,7 @@ _MAX_CHARS = 200
 _MAX_WORDS = 5
 """Of one interest."""
 _MIN_LETTERS = 2
-_MIN_COPY = 5
+_MIN_COPY = 4
 """So many words of an item in a row are its title, not an interest."""
 _STEM = 4
 """Words are the same to the eye that begin with so many equal letters (bake, baking: not yet)."""
@@ -87,8 +87,7 @@ def _is_interest(entry: str, shown: Sequence[str]) -> bool:
         return False
     if not _PLAIN.fullmatch(entry) or any(map(str.isdigit, entry)):
         return False
-    titles = [words(line) for line in shown]
-    return tokens not in titles and not any(_copies(tokens, title) for title in titles)
+    return not any(_copies(tokens, words(line)) for line in shown)
 
 
 def _cut_off(entry: str, entries: Iterable[str]) -> bool:
