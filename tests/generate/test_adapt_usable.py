@@ -31,7 +31,8 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rate(sheet: Path, verdict: dict[str, str]) -> None:
-    rows = list(csv.DictReader(sheet.open()))
+    with sheet.open(newline="") as file:
+        rows = list(csv.DictReader(file))
     with sheet.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
