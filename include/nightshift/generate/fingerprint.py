@@ -10,6 +10,7 @@ from typing import Any
 from nightshift.errors import EngineError
 from nightshift.generate.engines.model_files import model_source
 from nightshift.generate.strategies import needs_model
+from nightshift.generate.templates import prompts_digest
 from nightshift.night import Night
 from nightshift.prices import price_list
 from nightshift.settings import Settings
@@ -23,14 +24,18 @@ def models(night: Night, settings: Settings) -> dict[str, Any]:
     prices = {} if settings.generate.budget.money is None else {"prices": price_list(settings)}
     if not any(map(needs_model, settings.generate.strategies)):
         return {"model": None, **prices}
-    return language_model(night, settings) | prices
+    return {"model": _model(settings), **prices}
 
 
-def language_model(night: Night, settings: Settings) -> dict[str, Any]:
-    """The digest of the language model, whoever needs it; None when none is there."""
+def model_and_prompts(night: Night, settings: Settings) -> dict[str, str | None]:
+    """The language model, whoever needs it, and the prompts and pairs that it would be taught."""
+    return {"model": _model(settings), "prompts": prompts_digest()}
+
+
+def _model(settings: Settings) -> str | None:
     if settings.generate.engine.name == "openai":
-        return {"model": None}  # what a server serves is in its settings, and in every chunk's key
+        return None  # what a server serves is in its settings, and in every chunk's key
     try:
-        return {"model": model_source(settings).digest}
+        return model_source(settings).digest
     except EngineError:
-        return {"model": None}  # what needs it will say so
+        return None  # what needs it will say so

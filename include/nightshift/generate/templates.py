@@ -62,3 +62,12 @@ def template(name: str) -> Template:
 def prompt_file(name: str) -> str:
     """The text of a file beside the templates, such as hand-written examples."""
     return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def prompts_digest() -> str:
+    """SHA-256 over every template and every file of examples."""
+    state = hashlib.sha256()
+    for path in sorted(_FOLDER.iterdir(), key=lambda path: path.name):
+        if path.is_file():
+            state.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return state.hexdigest()

@@ -57,7 +57,7 @@ def newest_adapter(lake: Lake, night: Night, settings: Settings, inputs: Inputs)
     """
     if night.inner:
         return {}
-    withheld = settings.model_dump(mode="json")["collect"]["withhold"]
+    withheld = [one.model_dump() for one in settings.collect.withhold]
     older = [
         (other.start, other.end, name)
         for name in lake.names("adapter")

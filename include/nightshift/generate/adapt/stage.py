@@ -58,7 +58,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             name: {when: one["rate"] for when, one in probe.items()}
             for name, probe in probes.items()
         },
-        "withheld": settings.model_dump(mode="json")["collect"]["withhold"],
+        "withheld": [one.model_dump() for one in settings.collect.withhold],
     }
     text = card(
         stats=stats,
