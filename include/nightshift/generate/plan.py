@@ -15,6 +15,7 @@ from nightshift.generate.budget import Bid, Grant, split
 from nightshift.generate.chunks import chunk_numbers
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies import create_strategy, strategy_names
+from nightshift.generate.strategies.base import Strategy
 from nightshift.prices import is_priced, rates_of
 from nightshift.settings import GenerateSettings, Settings
 from nightshift.stages import StageContext
@@ -59,19 +60,14 @@ def plan_night(sources: Sources) -> Planned:
     lacking = {name: why for name, s in strategies.items() if (why := s.missing()) is not None}
     for name in lacking:
         del strategies[name]
-    shares = {name: settings.shares.get(name, s.share) for name, s in strategies.items()}
-    hints = {
-        name: int(settings.budget.samples * share / sum(shares.values()))
-        for name, share in shares.items()
-    }
-    wishes = {name: s.plan(hints[name]) for name, s in strategies.items()}
-    inputs = {name: s.describe() for name, s in strategies.items()}
-    models = {name: _model_of(inputs[name]) for name in strategies}
+    wishes = _wishes(strategies, settings)
+    inputs = {name: strategy.describe() for name, strategy in strategies.items()}
+    models = {name: _model_of(described) for name, described in inputs.items()}
     bids = {
         name: Bid(
             int(wishes[name]["budget"].sum()),
             strategy.price(),
-            shares[name],
+            settings.shares.get(name, strategy.share),
             rates_of(sources.settings, models[name]),
         )
         for name, strategy in strategies.items()
@@ -81,13 +77,12 @@ def plan_night(sources: Sources) -> Planned:
     scales = {name: strategy.scale for name, strategy in strategies.items()}
     targets = cut_into_shards(taken, scales, settings)
     samples = {name: int(frame["budget"].sum()) for name, frame in taken.items()}
+    allowed = allowances(targets, bids, settings.budget)
     limited = settings.budget.money is not None
     document = {
         "budget": settings.budget.model_dump(mode="json"),
         "estimate": _estimate(samples, bids, models),
-        "allowances": {
-            shard: asdict(one) for shard, one in allowances(targets, bids, settings.budget).items()
-        },
+        "allowances": {shard: asdict(one) for shard, one in allowed.items()},
         # Prices are no part of a key, unless the plan was cut by them.
         "rates": {name: asdict(bid.rates) for name, bid in bids.items()} if limited else None,
         "targets": {name: frame.height for name, frame in taken.items()},
@@ -96,6 +91,14 @@ def plan_night(sources: Sources) -> Planned:
         "inputs": inputs,
     }
     return Planned(targets, samples, document)
+
+
+def _wishes(strategies: dict[str, Strategy], settings: GenerateSettings) -> dict[str, pl.DataFrame]:
+    """What each would make; its hint is a plain part of the samples, before anybody leaves some."""
+    shares = {name: settings.shares.get(name, s.share) for name, s in strategies.items()}
+    whole = sum(shares.values())
+    samples = settings.budget.samples
+    return {n: s.plan(int(samples * shares[n] / whole)) for n, s in strategies.items()}
 
 
 def check_settings(settings: Settings) -> None:

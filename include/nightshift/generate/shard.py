@@ -51,53 +51,61 @@ def run(ctx: StageContext) -> dict[str, Any]:
             f"Tonight's plan has no shard {name!r}.",
             hint=f"it has {', '.join(shards)}" if shards else "its budget gave no shard at all",
         )
-    sources = Sources.of(ctx.lake, ctx.settings, ctx.inputs)
-    strategy = create_strategy(targets["strategy"][0], sources)
+    strategy = create_strategy(
+        targets["strategy"][0], Sources.of(ctx.lake, ctx.settings, ctx.inputs)
+    )
     ctx.seeds["generate"] = strategy.seed
     document = ctx.lake.read_json(plan, "plan.json")
     allowed = Allowance(**document["allowances"][name])
     spent = Spent(Rates(**(document["rates"] or {}).get(strategy.name, {})))
-    parts = targets.sort("chunk", "target_id").partition_by("chunk", maintain_order=True)
-    total, stopped = Made(), None
-    seen: set[str] = set()
-    paces: list[float] = []
-    with ctx.writer.parquet_stream("samples.parquet", contracts.SAMPLES) as stream:
-        for number, made in enumerate(chunks(ctx.lake, strategy, parts, label=f"generate {name}")):
-            fresh = _without(made.chunk.samples, seen)
-            stream.write_table(with_place(fresh, night=ctx.night.key, shard=name))
-            total.add(made, fresh.num_rows)
-            spent.add(made.chunk)
-            paces.append(made.chunk.seconds / max(int(parts[number]["budget"].sum()), 1))
-            left, out_of = parts[number + 1 :], spent.reaches(allowed)
-            if left and out_of is not None:
-                total.dropped[OVER_BUDGET] += sum(int(part["budget"].sum()) for part in left)
-                stopped = f"budget: {out_of}, after {number + 1} of {len(parts)} chunks"
-                log.warning("%s ends before its time: %s", name, stopped)
-                break
+    made = _write(ctx, strategy, targets, allowed, spent)
     ctx.run.update(
-        chunks=total.chunks,
-        found=total.found,
-        cached=total.cached,
+        chunks=len(made.paces),
+        found=made.found,
+        cached=made.cached,
         making_seconds=round(spent.seconds, 3),
-        seconds_per_sample=median(paces),  # of most chunks; the first one may load a model
+        seconds_per_sample=median(made.paces),  # of most chunks; the first one may load a model
         gpu=has_gpu(ctx.settings),
     )
     return {
         "strategy": strategy.name,
-        "made": total.samples,
-        "dropped": dict(sorted(total.dropped.items())),
-        "tokens": total.tokens,
-        "prompt_tokens": total.prompt_tokens,
-        "stopped": stopped,
-        "refused": total.refused,
+        "made": made.samples,
+        "dropped": dict(sorted(made.dropped.items())),
+        "tokens": made.tokens,
+        "prompt_tokens": made.prompt_tokens,
+        "stopped": made.stopped,
+        "refused": made.refused,
     }
+
+
+def _write(
+    ctx: StageContext, strategy: Strategy, targets: pl.DataFrame, allowed: Allowance, spent: Spent
+) -> Made:
+    """Write the samples of all chunks, or of those until one uses up what is allowed."""
+    name, night = ctx.parts["shard"], ctx.night.key
+    parts = targets.sort("chunk", "target_id").partition_by("chunk", maintain_order=True)
+    total = Made()
+    seen: set[str] = set()
+    with ctx.writer.parquet_stream("samples.parquet", contracts.SAMPLES) as stream:
+        for made in chunks(ctx.lake, strategy, parts, label=f"generate {name}"):
+            fresh = _without(made.chunk.samples, seen)
+            stream.write_table(with_place(fresh, night=night, shard=name))
+            total.add(made, fresh.num_rows)
+            spent.add(made.chunk)
+            left, out_of = parts[len(total.paces) :], spent.reaches(allowed)
+            if left and out_of is not None:
+                total.stop(out_of, left)
+                log.warning("%s ends before its time: %s", name, total.stopped)
+                break
+    return total
 
 
 @dataclass(frozen=True, slots=True)
 class MadeChunk:
-    """A chunk, and whether it was in the lake already."""
+    """A chunk, the samples that were wanted of it, and whether it was in the lake already."""
 
     chunk: Chunk
+    wanted: int
     found: bool
 
 
@@ -106,9 +114,12 @@ class Made:
 
     def __init__(self) -> None:
         self.samples = self.tokens = self.prompt_tokens = 0
-        self.chunks = self.found = self.cached = 0
+        self.found = self.cached = 0
+        self.paces: list[float] = []
+        """Of each chunk: seconds for a sample that was wanted."""
         self.dropped: Counter[str] = Counter()
         self.refused: str | None = None
+        self.stopped: str | None = None
 
     def add(self, made: MadeChunk, fresh: int) -> None:
         """One more chunk, `fresh` samples of which no earlier one had."""
@@ -116,13 +127,19 @@ class Made:
         self.samples += fresh
         self.tokens += chunk.tokens
         self.prompt_tokens += chunk.prompt_tokens
-        self.chunks += 1
+        self.paces.append(chunk.seconds / max(made.wanted, 1))
         self.found += made.found
         self.cached += chunk.cached
         self.dropped.update(chunk.dropped)
         if fresh < chunk.samples.num_rows:
             self.dropped["duplicates"] += chunk.samples.num_rows - fresh
         self.refused = self.refused or chunk.refused
+
+    def stop(self, out_of: str, left: Sequence[pl.DataFrame]) -> None:
+        """What is left is not made."""
+        self.dropped[OVER_BUDGET] += sum(_wanted(part) for part in left)
+        done = len(self.paces)
+        self.stopped = f"budget: {out_of}, after {done} of {done + len(left)} chunks"
 
 
 def chunks(
@@ -146,7 +163,11 @@ def chunks(
                 store_chunk(lake, key, chunk)
                 tokens += chunk.tokens
             progress.add(part.height, note=_rate(tokens, time.monotonic() - started))
-            yield MadeChunk(chunk, found)
+            yield MadeChunk(chunk, _wanted(part), found)
+
+
+def _wanted(part: pl.DataFrame) -> int:
+    return int(part["budget"].sum())
 
 
 def _make(strategy: Strategy, fit: _Fit, part: pl.DataFrame) -> Chunk:
