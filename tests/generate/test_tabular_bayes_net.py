@@ -11,7 +11,7 @@ import pytest
 from strategy_runs import generate_all
 
 import shop_by_hand as by_hand
-from nightshift.generate.bayes import Table, in_order, learn_structure, learn_table
+from nightshift.generate.bayes import Table, in_order, information, learn_structure, learn_table
 from nightshift.generate.discrete import OTHER, UNKNOWN, Cells, Column, discretise
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies.bayes_net import BayesNet
@@ -65,6 +65,21 @@ def test_tables_are_pgmpys_but_for_the_prior() -> None:
     assert ours == pytest.approx(theirs.T, abs=1e-3)  # five rows' worth of prior among thousands
     unseen = learn_table({k: v[:0] for k, v in data.items()}, SIZES, "category", ["segment"])
     assert unseen == pytest.approx(np.full((3, 6), 1 / 6))
+
+
+def test_a_combination_that_was_never_seen_is_drawn_as_a_part_of_it_is() -> None:
+    data = planted(5000, 4)
+    seen = ~((data["segment"] == 1) & (data["noise"] == 2))
+    part = {name: codes[seen] for name, codes in data.items()}
+    table = learn_table(part, SIZES, "category", ["segment", "noise"])
+    assert table[1, 2] == pytest.approx(learn_table(part, SIZES, "category", ["segment"])[1])
+    assert table.sum(axis=-1) == pytest.approx(np.ones((3, 4)))
+
+
+def test_information_tells_the_planted_column_from_noise() -> None:
+    data = planted(5000, 5)
+    assert information(data, SIZES, "segment", "category") > 0.6
+    assert information(data, SIZES, "noise", "category") < 0.01
 
 
 def test_draws_have_the_planted_dependence_and_independent_ones_have_not() -> None:
@@ -167,7 +182,8 @@ def test_made_up_customers_have_the_shops_dependencies(shop: Sources) -> None:
     strategy = BayesNet(shop)
     samples = generate_all(strategy, 10**6)
     assert samples.height > 590
-    assert "segment" in strategy._tables["brand"].parents  # brand goes by segment, not by category
+    assert "segment" in strategy._tables["brand"].parents  # brand goes by segment
+    assert set(strategy._tables["category"].parents) == {"before", "favourite"}
     lineage = pl.DataFrame([json.loads(row) for row in samples["lineage"]])
     segment = lineage["segment"].str.slice(1).cast(pl.Int64).to_numpy()
     entries = (

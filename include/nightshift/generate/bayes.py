@@ -21,7 +21,7 @@ Data = Mapping[str, Codes]
 Parents = dict[str, tuple[str, ...]]
 
 _PRIOR = 5.0
-"""Rows that the prior of a table's row counts for; it is the column's own distribution."""
+"""Rows that the prior of a table's row counts for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +49,46 @@ class Table:
 def learn_table(
     data: Data, sizes: Mapping[str, int], column: str, parents: Sequence[str]
 ) -> Floats:
-    """P(column | parents) under a Dirichlet prior around P(column): [states of parents …, states].
+    """P(column | parents), the states of the parents first: [states of parents …, states].
+
+    The posterior mean under a Dirichlet prior around the table without the last parent, down to
+    the column's own distribution (the back-off of MacKay & Peto, 1995): a combination that was
+    hardly seen is drawn as what is known of a part of it.
 
     Args:
         data: states of every column: [rows] each.
         sizes: number of states of every column.
+        parents: the most telling first.
     """
     shape = tuple(sizes[name] for name in (*parents, column))
     flat = np.ravel_multi_index(tuple(data[name] for name in (*parents, column)), shape)
     counts = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)
-    own = counts.reshape(-1, sizes[column]).sum(axis=0) + 1 / sizes[column]
-    posterior = counts + _PRIOR * own / own.sum()
+    if parents:
+        centre = learn_table(data, sizes, column, parents[:-1])[..., None, :]
+    else:
+        centre = np.full(sizes[column], 1 / sizes[column])
+    posterior = counts + _PRIOR * centre
     shares: Floats = posterior / posterior.sum(axis=-1, keepdims=True)
     return shares
 
 
+def information(data: Data, sizes: Mapping[str, int], left: str, right: str) -> float:
+    """What one column tells of another, in nats (mutual information)."""
+    shape = (sizes[left], sizes[right])
+    flat = np.ravel_multi_index((data[left], data[right]), shape)
+    joint = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape) / max(len(flat), 1)
+    alone = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    there = joint > 0
+    return float((joint[there] * np.log(joint[there] / alone[there])).sum())
+
+
 def learn_structure(
-    data: Data, tiers: Sequence[Sequence[str]], *, score: str, max_parents: int
+    data: Data,
+    tiers: Sequence[Sequence[str]],
+    *,
+    score: str,
+    max_parents: int,
+    required: Sequence[tuple[str, str]] = (),
 ) -> Parents:
     """The parents of every column outside the first tier, by hill climbing on a score.
 
@@ -76,6 +99,7 @@ def learn_structure(
         tiers: a column's parents lie in its own tier or an earlier one; the columns of the first
             tier are given and have none.
         score: `aic-d` or `bic-d`, as pgmpy names them.
+        required: edges (parent, child) that are there whatever the score says.
     """
     tier_of = {column: number for number, tier in enumerate(tiers) for column in tier}
     forbidden = [
@@ -84,7 +108,7 @@ def learn_structure(
         for child in tier_of
         if parent != child and (tier_of[child] == 0 or tier_of[parent] > tier_of[child])
     ]
-    edges = _climb(data, forbidden, score, max_parents)
+    edges = _climb(data, forbidden, list(required), score, max_parents)
     return {
         child: tuple(sorted(parent for parent, found in edges if found == child))
         for child, tier in tier_of.items()
@@ -93,7 +117,11 @@ def learn_structure(
 
 
 def _climb(
-    data: Data, forbidden: list[tuple[str, str]], score: str, max_parents: int
+    data: Data,
+    forbidden: list[tuple[str, str]],
+    required: list[tuple[str, str]],
+    score: str,
+    max_parents: int,
 ) -> list[tuple[str, str]]:
     """The edges (parent, child) that pgmpy finds."""
     import pandas as pd
@@ -109,7 +137,9 @@ def _climb(
             search = pgmpy.HillClimbSearch(
                 scoring_method=score,
                 max_indegree=max_parents,
-                expert_knowledge=pgmpy.ExpertKnowledge(forbidden_edges=forbidden),
+                expert_knowledge=pgmpy.ExpertKnowledge(
+                    forbidden_edges=forbidden, required_edges=required
+                ),
                 return_type="dag",
                 show_progress=False,
             )

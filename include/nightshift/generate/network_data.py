@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.discrete import Column, discretise
+from nightshift.generate.discrete import OTHER, UNKNOWN, Column, discretise
 from nightshift.generate.hashing import splitmix, uniform
 from nightshift.generate.ragged import first_of_groups
 from nightshift.generate.sources import Sources
@@ -26,8 +26,8 @@ Bools = npt.NDArray[np.bool_]
 HOUR, BEFORE, CATEGORY, KIND = "hour", "before", "category", "kind"
 OF_THE_CUSTOMER = {"segment": "segment", "favourite": "category", "usual_band": "price_band"}
 """The network's name of a column -> its name among made_up.CONDITIONS."""
+_NAMELESS = (OTHER, UNKNOWN)
 _HOURS = 24
-_DAY_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +97,19 @@ class NetworkData:
         return tuple(sorted(self._customers[1]))
 
     def _favourites(self) -> Codes:
-        """[users] the state of category that each takes most; the lower one of equals."""
+        """[users] the category that each takes most, of those with a name; the lower of equals.
+
+        `other` is many categories, and nobody's favourite but of those who take nothing else.
+        """
         histories, category = self._sources.snapshot.histories, self.items[CATEGORY]
         users = np.repeat(np.arange(len(histories)), histories.lengths)
         pair = users * category.size + category.codes[histories.items]
         pairs, times = np.unique(pair, return_counts=True)
         user, state = pairs // category.size, pairs % category.size
-        order = np.lexsort((state, -times, user))
+        nameless = np.isin(
+            state, [category.names.index(n) for n in _NAMELESS if n in category.names]
+        )
+        order = np.lexsort((state, -times, nameless, user))
         first = order[first_of_groups(user[order])]
         found = np.zeros(len(histories), dtype=np.int64)
         found[user[first]] = state[first]
@@ -147,7 +153,7 @@ class NetworkData:
         user, item = events["user"].to_numpy(), events["item"].to_numpy()
         hours = events["hours"].to_numpy()
         continues = np.concatenate([[False], user[1:] == user[:-1]]) if len(user) else user > 0
-        day = hours // _DAY_HOURS
+        day = hours // _HOURS
         new_visit = continues & (day != np.concatenate([day[:1], day[:-1]]))
         data = {name: column.codes[item] for name, column in self.items.items()}
         data[HOUR] = hours % _HOURS

@@ -36,8 +36,8 @@ from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dr
 
 Floats = npt.NDArray[np.float64]
 
-_SECONDS_PER_SAMPLE = 2e-2
-"""Measured on one core with 92,000 items; a tenth of it with 4,000."""
+_SECONDS_PER_SAMPLE = 1e-2
+"""Measured on one busy core with 92,000 items, learning included; a third of it with 4,000."""
 _MIN_CUSTOMERS = 30
 """Correlations of fewer are noise."""
 _UNSEEN = 0.5

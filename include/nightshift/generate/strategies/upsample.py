@@ -14,7 +14,7 @@ from nightshift.generate.samples import as_samples
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
 from nightshift.generate.strategies.real_stretches import draw_places, wishes_by_activity
 
-_SECONDS_PER_SAMPLE = 1e-4
+_SECONDS_PER_SAMPLE = 5e-4
 """Measured on one core."""
 _IN_FRONT = 1
 """A sequence holds two items or more."""
