@@ -90,6 +90,7 @@ def test_a_sentence_that_the_limit_cut_off_is_left_out() -> None:
         ("a wooden table.", "invented_attribute"),
         ("the living room of Bosch.", "invented_name"),
         ("the desk.", "nothing_new"),
+        ("people who want the best light.", "claim"),
         ("Acme.", "too_short"),
     ],
 )
@@ -128,6 +129,8 @@ def test_a_paraphrase_says_the_same(
         ("A lamp at a price you will like.", "claim"),
         ("This lamp relieves tired eyes.", "claim"),
         ("Let there be light at home.", "off_topic"),
+        ("A lamp that our customers like.", "prompt_leak"),
+        ("A lamp that you will like and", "unfinished"),
         ("A lamp of the house of Philips.", "invented_name"),
         (
             f"A lamp {' '.join(f'{a}{b}ing' for a in 'bcdfgh' for b in ('ak', 'on', 'er'))}.",
