@@ -90,6 +90,7 @@ def test_a_sentence_that_the_limit_cut_off_is_left_out() -> None:
         ("a wooden table.", "invented_attribute"),
         ("the living room of Bosch.", "invented_name"),
         ("the desk.", "nothing_new"),
+        ("people who want the best light.", "claim"),
         ("Acme.", "too_short"),
     ],
 )
@@ -128,8 +129,13 @@ def test_a_paraphrase_says_the_same(
         ("A lamp at a price you will like.", "claim"),
         ("This lamp relieves tired eyes.", "claim"),
         ("Let there be light at home.", "off_topic"),
+        ("A lamp that our customers like.", "prompt_leak"),
+        ("A lamp that you will like and", "unfinished"),
         ("A lamp of the house of Philips.", "invented_name"),
-        ("A lamp " + " ".join(f"{a}{b}ing" for a in "bcdfgh" for b in "aeo") + ".", "too_long"),
+        (
+            f"A lamp {' '.join(f'{a}{b}ing' for a in 'bcdfgh' for b in ('ak', 'on', 'er'))}.",
+            "too_long",
+        ),
     ],
 )
 def test_an_advertisement_speaks_of_its_item_and_claims_nothing(
@@ -293,11 +299,11 @@ def test_real_texts_keep_the_rules(
 ) -> None:
     sources = shop_of(lake, llm_settings)
     strategy = kind(sources)
-    targets = strategy.plan(1000).head(12).with_columns(budget=pl.lit(2, pl.Int64))
+    targets = strategy.plan(1000).head(6).with_columns(budget=pl.lit(2, pl.Int64))
     chunk = strategy.generate(targets)
-    assert made_and_dropped(chunk) == asked_for(targets) == 24
+    assert made_and_dropped(chunk) == asked_for(targets) == 12
     assert chunk.samples.schema == contracts.SAMPLES
-    assert 0 < chunk.tokens <= 24 * strategy.own_settings["max_new_tokens"]
+    assert 0 < chunk.tokens <= 12 * strategy.own_settings["max_new_tokens"]
     items = {row["item_id"]: row for row in sources.snapshot.items.to_dicts()}
     rows: list[dict[str, Any]] = chunk.samples.to_pylist()
     for row in rows:
@@ -316,7 +322,8 @@ def test_real_texts_keep_the_rules(
         assert lineage["sources"] == [row["item_id"]]
         assert lineage["prompt"] == kind.prompt_name
         assert lineage["engine"].startswith("ctranslate2")
-    again = kind(shop_of(lake, llm_settings)).generate(targets)
-    assert again.samples.equals(chunk.samples)
+    if kind is LlmDescriptions:  # one kind for all: they generate in the same way
+        again = kind(shop_of(lake, llm_settings)).generate(targets)
+        assert again.samples.equals(chunk.samples)
     assert chunk_key(strategy, targets) == chunk_key(kind(sources), targets)
-    assert chunk_key(strategy, targets) != chunk_key(strategy, targets.head(11))
+    assert chunk_key(strategy, targets) != chunk_key(strategy, targets.head(5))

@@ -120,7 +120,7 @@ class Exchanges:
 
 
 def _same(one: str, other: str) -> bool:
-    return [stem(word) for word in one.split()] == [stem(word) for word in other.split()]
+    return [_singular(word) for word in one.split()] == [_singular(word) for word in other.split()]
 
 
 def _singular(phrase: str) -> str:

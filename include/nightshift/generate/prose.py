@@ -11,10 +11,14 @@ MAX_CHARS = 300
 """Below what the inspection allows for a text."""
 _END = re.compile(r"[.!?…。！？]")
 _SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+")
+_OPEN_END = re.compile(
+    r"(?:[,;:&(-]|\b(?:a|an|and|as|at|but|by|for|from|in|is|of|on|or|that|the|to|with|your))$",
+    re.IGNORECASE,
+)
 _MARKUP = re.compile(r"[<>{}\[\]|\\`*#_~^]|https?:|={2,}|-{3,}")
 _LOOP_WORDS = 6
 """Shorter texts may say a word twice."""
-_RUN = 6
+_RUN = 5
 """This many words of an example in a row were copied from it."""
 _TOKENS_A_WORD = 1.5
 """Fewer than most texts have: a text of that length ended because its tokens did."""
@@ -61,7 +65,8 @@ def _whole_sentences(text: str, max_new_tokens: int) -> str:
     ends = [match.end() for match in _END.finditer(text)]
     if ends and ends[-1] == len(text):
         return text
-    if len(text.split()) * _TOKENS_A_WORD < max_new_tokens:
+    open_end = _OPEN_END.search(text) is not None
+    if not open_end and len(text.split()) * _TOKENS_A_WORD < max_new_tokens:
         return text  # it stopped by itself, without a full stop
     return text[: ends[-1]] if ends else ""
 

@@ -19,14 +19,14 @@ from nightshift.generate.strategies.base import Price
 from nightshift.generate.strategies.item_texts import ItemTexts, about, shipped_examples
 from nightshift.generate.strategies.prompted import Row
 from nightshift.generate.templates import Fields, Template
-from nightshift.text.grounding import content_words, lost_fact
+from nightshift.text.grounding import attributes, content_words, lost_fact
 
 _SECONDS_PER_TOKEN = 0.02
 """Of a translation model of 75 M parameters on a busy core, both ways."""
 _PLAIN = Template("round_trip", "1", "none", "", "", "{text}")
 """A translation model is shown the text alone."""
 _MIN_KEPT = 0.5
-"""Share of the item's content words that come back: fewer is another product."""
+"""Share of the item's words, attributes aside, that come back: fewer is another product."""
 
 
 class BackTranslation(ItemTexts):
@@ -82,7 +82,7 @@ class BackTranslation(ItemTexts):
         lost = lost_fact(text, row["text"])
         if lost:
             return lost
-        given = content_words(row["text"])
+        given = content_words(row["text"]) - set(words(" ".join(attributes(row["text"]))))
         kept = len(given & content_words(text)) / max(1, len(given))
         if kept < _MIN_KEPT:
             return "off_topic"

@@ -44,7 +44,7 @@ _DENIES = re.compile(r"\b(?:not|no|never|nothing)\b|n['’]t\b", re.IGNORECASE)
 """What something does not do, said without any word of praise, is a complaint."""
 _MIN_NEAR = 0.25
 """Cosine with its item, below which a sentence tells of the customer."""
-_TOO_ALIKE = 0.85
+_TOO_ALIKE = 0.75
 """Cosine from which two sentences say the same."""
 _MOOD = 0.1
 """What being pleased is worth beside centrality: between sentences that are as central."""

@@ -15,9 +15,12 @@ from nightshift.generate.strategies.item_texts import ItemTexts, about, shipped_
 from nightshift.generate.strategies.prompted import Row
 from nightshift.generate.templates import Fields
 from nightshift.text.claims import claim
+from nightshift.text.grounding import content_words
 
 _MAX_CHARS = 120
 """One line of an advertisement."""
+_OF_THE_PROMPT = frozenset({"advertisement", "customer", "product", "user"})
+"""Said of those who read it, not to them; so is the name of their segment."""
 
 
 class LlmAdCopy(ItemTexts):
@@ -51,6 +54,9 @@ class LlmAdCopy(ItemTexts):
             return "too_long"
         if claim(text, f"{row['title']} {row['source']}"):
             return "claim"
+        source = content_words(f"{row['title']} {row['source']}")
+        if content_words(text) & (_OF_THE_PROMPT | content_words(row["segment"])) - source:
+            return "prompt_leak"
         shared = about(text, row)
         if not shared:
             return "off_topic"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from nightshift.generate.strategies.item_texts import ItemTexts, about, shipped_examples
 from nightshift.generate.strategies.prompted import Row
 from nightshift.generate.templates import Fields
+from nightshift.text.claims import claim
 from nightshift.text.grounding import content_words, lost_fact
 
 _LEAD = "for"
@@ -41,6 +42,8 @@ class LlmDescriptions(ItemTexts):
     def judge(self, text: str, row: Row) -> Row | str:
         if len(content_words(text) - content_words(row["source"])) < _MIN_NEW:
             return "nothing_new"
+        if claim(text, row["source"]):
+            return "claim"
         whole = f"{row['text'].rstrip(' .,;')}, {_LEAD} {text}"
         lost = lost_fact(whole, row["title"])
         if lost:
