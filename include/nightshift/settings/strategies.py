@@ -157,7 +157,12 @@ class BehaviourGanSettings(Section):
     batch: int = Field(128, ge=2)
     learning_rate: float = Field(2e-4, gt=0)
     penalty: float = Field(10.0, gt=0, description="weight of the gradient penalty")
-    decoding: Literal["nearest", "gumbel"] = "nearest"
+    decoding: Literal["nearest", "gumbel"] = Field(
+        "gumbel", description="the nearest item to a vector, or one drawn among the near ones"
+    )
+    bandwidth: float = Field(
+        1.0, gt=0, description="how far from an item a vector still means it, in item vectors' units"
+    )
     min_distinct: float = Field(
         0.3, ge=0, le=1, description="distinct items against as many real ones; fewer: collapsed"
     )
