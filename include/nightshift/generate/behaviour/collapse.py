@@ -24,6 +24,10 @@ class Health:
         """The figure that a collapse shows in first; 1 is as varied as life."""
         return min(self.distinct, self.spread)
 
+    def figures(self) -> list[float]:
+        """In the order of the fields."""
+        return list(asdict(self).values())
+
     def told(self) -> str:
         return ", ".join(f"{name} {value:.2f}" for name, value in asdict(self).items())
 

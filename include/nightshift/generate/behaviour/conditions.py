@@ -112,7 +112,10 @@ def _text_groups(sources: Sources, behaviour: Behaviour) -> Ints:
     texts, text_of_item = np.unique(row_of_item[behaviour.codes], return_inverse=True)
     count = min(_GROUPS, len(texts))
     _, labels = kmeans2(
-        vectors[texts], count, minit="++", seed=np.random.default_rng([sources.settings.generate.seed])
+        vectors[texts],
+        count,
+        minit="++",
+        seed=np.random.default_rng([sources.settings.generate.seed]),
     )
     _, labels = np.unique(labels, return_inverse=True)  # an empty group is none
     found: Ints = labels[text_of_item].astype(np.int64) + 1

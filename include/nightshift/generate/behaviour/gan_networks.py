@@ -5,43 +5,62 @@ Shapes in comments: B sequences, L items, E width of an item vector.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from nightshift.generate.behaviour.sequence_model import Conditioning
+from nightshift.generate.behaviour.conditioning import Conditioning
 
 _SLOPE = 0.2
 """Of the leaky rectifiers; a critic needs a gradient everywhere."""
+_GAIN = 4.0
+"""Of the generator's last layer: vectors begin near nothing, where items come out by their shares,
+and must reach the sphere of the items soon."""
+_SMALL = 0.01
 
 
 class Generator(nn.Module):  # type: ignore[misc]
-    """Noise and condition -> a vector for each place of a sequence.
+    """Noise and condition -> a vector for each place of a sequence, one after the other.
 
     One part of the noise is the customer's and the same at every place, the other is the place's.
+    What the vector before became, an item, is seen at the next place.
     """
 
     def __init__(self, noise: int, hidden: int, width: int, sizes: tuple[int, ...]) -> None:
         super().__init__()
-        self.noise = noise
+        self.width = width
         self.conditioning = Conditioning(sizes)
-        self.customer = nn.Sequential(
-            nn.Linear(noise + self.conditioning.width, hidden),
-            nn.LeakyReLU(_SLOPE),
-            nn.Linear(hidden, hidden),
-            nn.LeakyReLU(_SLOPE),
-        )
-        self.gru = nn.GRU(hidden + noise, hidden, batch_first=True)
+        self.customer = _two_layers(noise + self.conditioning.width, hidden)
+        self.cell = nn.GRUCell(hidden + noise + width, hidden)
         self.out = nn.Sequential(
             nn.Linear(2 * hidden, hidden), nn.LeakyReLU(_SLOPE), nn.Linear(hidden, width)
         )
+        nn.init.normal_(self.out[-1].weight, std=_SMALL)
+        nn.init.zeros_(self.out[-1].bias)
 
-    def forward(self, customer: Tensor, places: Tensor, conditions: Tensor) -> Tensor:
-        """[B, noise], [B, L, noise], [B, COLUMNS] -> [B, L, E]."""
-        told = torch.cat([customer, self.conditioning(conditions)], dim=1)
-        whole = self.customer(told)[:, None].expand(-1, places.shape[1], -1)
-        hidden, _ = self.gru(torch.cat([whole, places], dim=2))
-        found: Tensor = self.out(torch.cat([hidden, whole], dim=2))
-        return found
+    def forward(
+        self,
+        customer: Tensor,
+        places: Tensor,
+        conditions: Tensor,
+        become: Callable[[Tensor, int], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """[B, noise], [B, L, noise], [B, COLUMNS] -> vectors, and what they became: [B, L, E] each.
+
+        Args:
+            become: vectors [B, E] and their place -> the items' that they are taken for, [B, E].
+        """
+        whole = self.customer(torch.cat([customer, self.conditioning(conditions)], dim=1))
+        state, before = whole, whole.new_zeros(len(whole), self.width)
+        points, items = [], []
+        for place in range(places.shape[1]):
+            state = self.cell(torch.cat([whole, places[:, place], before], dim=1), state)
+            point = _GAIN * self.out(torch.cat([state, whole], dim=1))
+            before = become(point, place)
+            points.append(point)
+            items.append(before)
+        return torch.stack(points, dim=1), torch.stack(items, dim=1)
 
 
 class Critic(nn.Module):  # type: ignore[misc]

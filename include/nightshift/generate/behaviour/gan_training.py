@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ from nightshift.generate.behaviour.collapse import Health, health
 from nightshift.generate.behaviour.conditions import Kinds
 from nightshift.generate.behaviour.decoding import Decoder
 from nightshift.generate.behaviour.gan_networks import Critic, Generator
-from nightshift.generate.behaviour.sampling import Candidates, pick
+from nightshift.generate.behaviour.sampling import Candidates
 from nightshift.generate.behaviour.shop import Behaviour, Stretches
 from nightshift.progress import Progress
 from nightshift.settings.strategies import BehaviourGanSettings
@@ -31,8 +30,8 @@ _BETAS = (0.0, 0.9)
 _CRITIC_RATE = 2.0
 _LAST_RATE = 0.1
 _MAX_NORM = 5.0
-_KEPT = 0.99
-"""Of the running mean of weights, per step."""
+_REMEMBERED = 0.03
+"""Share of the steps that the running mean of weights reaches back."""
 _CHECKS = 12
 _CHECKED = 512
 """Sequences of a check."""
@@ -53,7 +52,9 @@ class Trained:
     health: Health
     checks: list[tuple[int, Health]] = field(default_factory=list)
     stopped: bool = False
-    """Two checks in a row found it collapsed."""
+    """Two checks in a row found the generator collapsed."""
+    collapsed: bool = False
+    """So was even the best."""
 
 
 class Trainer:
@@ -75,7 +76,6 @@ class Trainer:
         self.rng = np.random.default_rng([seed, 21])
         self.noise = torch.Generator().manual_seed(seed)
         self.candidates = Candidates(shares, seed, most=_CANDIDATES)
-        self.variance = torch.tensor(own.bandwidth**2)
         self._optimizers = (
             torch.optim.Adam(self.generator.parameters(), lr=own.learning_rate, betas=_BETAS),
             torch.optim.Adam(self.critic.parameters(), lr=own.learning_rate, betas=_BETAS),
@@ -95,7 +95,7 @@ class Trainer:
                 for _ in range(own.critic_steps):
                     gap = self._teach_critic()
                 self._teach_generator()
-                _follow(mean, self.generator)
+                _follow(mean, self.generator, 1 / max(_REMEMBERED * steps, 1))
                 note = f"critic's gap {gap:.2f}"
                 if step % every == 0 or step == steps:
                     found = self.check(mean)
@@ -109,40 +109,46 @@ class Trainer:
                     break
         assert best is not None
         best.checks, best.stopped = checks, collapsed >= 2
+        best.collapsed = is_collapsed(best.health, own.min_distinct)
         return best
 
     def check(self, generator: Generator) -> Health:
         """A batch of the generator beside one of held-out customers, the same conditions."""
         rng = np.random.default_rng([self.own.steps, 5])  # the same customers at every check
         noise = torch.Generator().manual_seed(5)
-        real = self.behaviour.draw(rng, _CHECKED, held_out=len(self.behaviour.held_out) > 0)
-        with torch.no_grad():
-            points = generator(*self._noise(len(real), noise), self._conditions(real))
-            if self.own.decoding == "gumbel":
-                uniform = rng.random(points.shape[0] * points.shape[1])
-                rows = self._drawn(points.flatten(0, 1), uniform)
-            else:
-                rows = self._nearest(points.flatten(0, 1))
-        rows = rows.reshape(real.rows.shape).astype(np.int32)
+        real = self.behaviour.draw(rng, _CHECKED, held_out=True)
+        rows, _ = self._sequences(generator, real, rng, noise)
         made = np.where(real.mask, rows, np.int32(-1))
         return health(made, real.rows, self.decoder.vectors.numpy())
 
-    def _drawn(self, points: Tensor, uniform: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-        parts = [
-            pick(self.decoder.logits(block, self.variance), part, top_k=0, temperature=1.0)[0]
-            for block, part in zip(
-                points.split(_CHECKED), np.split(uniform, range(_CHECKED, len(uniform), _CHECKED)),
-                strict=True,
-            )
-        ]
-        return np.concatenate(parts)
+    def points(self, generator: Generator, count: int) -> Tensor:
+        """Vectors of `count` generated sequences, where there is an item: [points, E]."""
+        like = self.behaviour.draw(self.rng, count)
+        _, points = self._sequences(generator, like, self.rng, self.noise)
+        found: Tensor = points[torch.from_numpy(like.mask)]
+        return found
 
-    def _nearest(self, points: Tensor) -> npt.NDArray[Any]:
-        parts = [
-            self.decoder.logits(block, self.variance).argmax(dim=1)
-            for block in points.split(_CHECKED)
-        ]
-        return torch.cat(parts).numpy()
+    def _sequences(
+        self,
+        generator: Generator,
+        like: Stretches,
+        rng: np.random.Generator,
+        noise: torch.Generator,
+    ) -> tuple[npt.NDArray[np.int32], Tensor]:
+        """Item rows [B, L] as they will be generated, and the vectors they come from [B, L, E]."""
+        rows = np.empty(like.rows.shape, dtype=np.int32)
+
+        def become(points: Tensor, place: int) -> Tensor:
+            if self.own.decoding == "gumbel":
+                found = self.decoder.near(points, rng.random((len(points), 1)))
+            else:
+                found = self.decoder.nearest(points, 1)
+            rows[:, place] = found[:, 0]
+            return self.decoder.vectors[torch.from_numpy(found[:, 0])]
+
+        with torch.no_grad():
+            points, _ = generator(*self._noise(len(like), noise), self._conditions(like), become)
+        return rows, points
 
     def _teach_critic(self) -> float:
         """One step of the critic; how far apart it holds real and made."""
@@ -157,7 +163,9 @@ class Trainer:
         judged = self.critic(between, mask, conditions).sum()
         (slope,) = torch.autograd.grad(judged, between, create_graph=True)
         penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
-        gap = self.critic(truth, mask, conditions).mean() - self.critic(made, mask, conditions).mean()
+        gap = (
+            self.critic(truth, mask, conditions).mean() - self.critic(made, mask, conditions).mean()
+        )
         self._step(1, -gap + self.own.penalty * penalty, self.critic)
         return float(gap.detach())
 
@@ -177,15 +185,17 @@ class Trainer:
 
     def _made(self, conditions: Tensor, mask: Tensor) -> Tensor:
         """Generated sequences as the critic sees them: [B, L, E]."""
-        points = self.generator(*self._noise(len(conditions), self.noise), conditions)
-        if self.own.decoding == "nearest":
-            return points * mask[..., None]
-        flat, given = points.flatten(0, 1), (self.variance, self.candidates)
-        if points.requires_grad:
-            flat = self.decoder.relaxed(flat, *given, _TEMPERATURE, self.noise)
-        else:
-            flat = self.decoder.drawn(flat, *given, self.noise)
-        return flat.view_as(points) * mask[..., None]
+        among = self.decoder.among(self.candidates)
+
+        def become(points: Tensor, _: int) -> Tensor:
+            if self.own.decoding == "nearest":
+                return points
+            if points.requires_grad:
+                return self.decoder.relaxed(points, among, _TEMPERATURE, self.noise)
+            return self.decoder.drawn(points, among, self.noise)
+
+        _, items = self.generator(*self._noise(len(conditions), self.noise), conditions, become)
+        return items * mask[..., None]
 
     def _look(self, real: Stretches) -> Tensor:
         """Real sequences as the critic sees them.
@@ -230,7 +240,7 @@ def _is_better(found: Health, best: Health, least: float) -> bool:
     return found.distance < best.distance
 
 
-def _follow(mean: Generator, generator: Generator) -> None:
+def _follow(mean: Generator, generator: Generator, part: float) -> None:
     with torch.no_grad():
         for kept, new in zip(mean.parameters(), generator.parameters(), strict=True):
-            kept.lerp_(new, 1 - _KEPT)
+            kept.lerp_(new, part)

@@ -15,10 +15,12 @@ _MANTISSA = 53
 def uniform(people: Hashes, count: int, *, salt: int) -> Floats:
     """In (0, 1): [people, count]; another salt, another independent draw."""
     counter = splitmix(np.arange(count, dtype=np.uint64) + np.uint64(salt << 32))
-    mixed = combine(
-        np.repeat(people, count), np.tile(counter, len(people))
-    ).reshape(len(people), count)
-    drawn: Floats = ((mixed >> np.uint64(64 - _MANTISSA)).astype(np.float64) + 0.5) * 2.0**-_MANTISSA
+    mixed = combine(np.repeat(people, count), np.tile(counter, len(people))).reshape(
+        len(people), count
+    )
+    drawn: Floats = (
+        (mixed >> np.uint64(64 - _MANTISSA)).astype(np.float64) + 0.5
+    ) * 2.0**-_MANTISSA
     return drawn
 
 

@@ -1,7 +1,7 @@
 """A causal model of stretches: which item comes next, given the condition and what was before.
 
 A GRU (Cho et al., 2014; GRU4Rec, Hidasi et al., 2016): at ten items it learns in a minute of a CPU
-what a transformer does in several. Items are frozen vectors, projected, plus a vector of their own.
+what a transformer does in several.
 
 Shapes in comments: B stretches, L items, D hidden.
 """
@@ -13,36 +13,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from nightshift.generate.behaviour.conditioning import Conditioning
 from nightshift.generate.behaviour.conditions import Kinds
+from nightshift.generate.behaviour.items import ItemTable, Optimizer
 from nightshift.generate.behaviour.sampling import Candidates
 from nightshift.generate.behaviour.shop import Behaviour
 from nightshift.progress import Progress
 
-_WARM_UP = 0.05
-_LAST_RATE = 0.05
-"""Share of the learning rate that is left at the end of its decay (a half cosine)."""
-_MAX_NORM = 1.0
-_BETAS = (0.9, 0.98)
-_CONDITION = 16
-"""Width of one condition's embedding."""
-_OWN = 0.1
-"""Scale at which an item's own vector starts."""
-
-
-class Conditioning(nn.Module):  # type: ignore[misc]
-    """Embeddings of a condition's values, side by side."""
-
-    def __init__(self, sizes: tuple[int, ...]) -> None:
-        super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(size, _CONDITION) for size in sizes)
-        self.width = _CONDITION * len(sizes)
-
-    def forward(self, conditions: Tensor) -> Tensor:  # [B, COLUMNS] -> [B, width]
-        return torch.cat([table(conditions[:, i]) for i, table in enumerate(self.tables)], dim=1)
-
 
 class SequenceModel(nn.Module):  # type: ignore[misc]
-    """p(next item | condition, items before): logits are states · item vectors + log share."""
+    """p(next item | condition, items before): logits are states · item vectors + a bias."""
 
     def __init__(
         self,
@@ -53,21 +33,12 @@ class SequenceModel(nn.Module):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.conditioning = Conditioning(sizes)
-        self.register_buffer("vectors", torch.from_numpy(vectors))
-        self.project = nn.Linear(vectors.shape[1], hidden, bias=False)
-        # Sparse: a step touches few items, and costs the same in a large catalogue.
-        self.own = nn.Embedding(len(vectors), hidden, sparse=True)
-        nn.init.normal_(self.own.weight, std=_OWN)
-        self.bias = nn.Parameter(torch.from_numpy(np.log(shares)).float())
-        self.begin = nn.Linear(self.conditioning.width, hidden)
-        self.gru = nn.GRU(hidden + self.conditioning.width, hidden, batch_first=True)
-        self.out = nn.Linear(hidden + self.conditioning.width, hidden)
+        width = self.conditioning.width
+        self.items = ItemTable(vectors, shares, hidden)
+        self.begin = nn.Linear(width, hidden)
+        self.gru = nn.GRU(hidden + width, hidden, batch_first=True)
+        self.out = nn.Linear(hidden + width, hidden)
         self.start = nn.Parameter(torch.zeros(hidden))
-
-    def items(self, rows: Tensor) -> Tensor:
-        """Vectors of these items: [...] -> [..., D]."""
-        found: Tensor = self.project(self.vectors[rows]) + self.own(rows)
-        return found
 
     def states(self, items: Tensor, conditions: Tensor) -> Tensor:
         """What is known before each item, its vectors being [B, L, D]: [B, L, D]."""
@@ -83,21 +54,10 @@ class SequenceModel(nn.Module):  # type: ignore[misc]
         found: Tensor = torch.tanh(self.begin(condition))[None]
         return found
 
-    def step(
-        self, previous: Tensor, state: Tensor, condition: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """One item on: previous item's vector [B, D] -> the state for the next, the GRU's own."""
+    def step(self, previous: Tensor, state: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """One item on: previous item's vector [B, D] -> what is known now, the GRU's own state."""
         out, state = self.gru(torch.cat([previous, condition], dim=1)[:, None], state)
         return self.out(torch.cat([out[:, 0], condition], dim=1)), state
-
-
-def rate_at(step: int, steps: int, rate: float) -> float:
-    """A short rise, then a half cosine down to a twentieth."""
-    rise = max(int(_WARM_UP * steps), 1)
-    if step < rise:
-        return rate * (step + 1) / rise
-    left = 0.5 * (1 + np.cos(np.pi * (step - rise) / max(steps - rise, 1)))
-    return float(rate * (_LAST_RATE + (1 - _LAST_RATE) * left))
 
 
 def train(
@@ -112,35 +72,19 @@ def train(
     seed: int,
     label: str,
 ) -> None:
-    """Adam on fresh stretches in every step."""
+    """Maximum likelihood on fresh stretches in every step."""
     rng = np.random.default_rng([seed, 31])
     candidates = Candidates(shares, seed)
-    everything = torch.arange(len(shares))
-    own = list(model.own.parameters())
-    dense = [p for name, p in model.named_parameters() if not name.startswith("own")]
-    optimizers = (
-        torch.optim.Adam(dense, lr=rate, betas=_BETAS),
-        torch.optim.SparseAdam(own, lr=rate, betas=_BETAS),
-    )
+    optimizer = Optimizer(model, rate, steps)
     with Progress(label, total=steps, unit="steps") as progress:
-        for step in range(steps):
+        for _ in range(steps):
             seen = behaviour.draw(rng, batch)
             rows = torch.from_numpy(seen.rows.astype(np.int64))
-            conditions = torch.from_numpy(kinds.of_stretches(seen, behaviour))
             inside = rows >= 0
             items = model.items(rows.clamp_min(0))
-            states = model.states(items, conditions)
-            drawn = candidates.draw()
-            others = model.items(everything if drawn is None else drawn)
+            states = model.states(items, torch.from_numpy(kinds.of_stretches(seen, behaviour)))
             loss = candidates.loss(
-                states[inside], items[inside], rows[inside], others, model.bias, drawn
+                states[inside], items[inside], rows[inside], model.items, candidates.draw()
             ).mean()
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = rate_at(step, steps, rate)
-                optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(dense, _MAX_NORM)
-            for optimizer in optimizers:
-                optimizer.step()
+            optimizer.step(loss)
             progress.add(note=f"loss {loss.item():.3f}")

@@ -49,7 +49,7 @@ class Behaviour:
     indptr: Ints  # [users + 1]
     rows: npt.NDArray[np.int32]  # [events]
     learnt: Ints  # customers with at least two events that are learnt from
-    held_out: Ints  # and those that are not
+    held_out: Ints  # and those that are not (all, in a shop too small to hold any out)
     repeats: bool
     length: int
     """No stretch is longer."""
@@ -60,17 +60,15 @@ class Behaviour:
         histories = sources.snapshot.histories
         codes = np.unique(histories.items).astype(np.int64)
         customers = np.flatnonzero(histories.lengths >= 2)
-        seeded = splitmix(
-            np.full(len(customers), sources.settings.generate.seed, dtype=np.uint64)
-        )
+        seeded = splitmix(np.full(len(customers), sources.settings.generate.seed, dtype=np.uint64))
         hashes = combine(seeded, sources.user_hashes[customers])
         held = hashes % np.uint64(_HELD_OUT) == 0
         return cls(
             codes=codes,
             indptr=histories.indptr,
             rows=np.searchsorted(codes, histories.items).astype(np.int32),
-            learnt=customers[~held],
-            held_out=customers[held],
+            learnt=customers[~held] if not held.all() else customers,
+            held_out=customers[held] if held.any() else customers,
             repeats=sources.snapshot.shop.repeats,
             length=length,
         )

@@ -36,6 +36,12 @@ def item_vectors(sources: Sources, behaviour: Behaviour, dim: int, seed: int) ->
     return np.concatenate([text, together], axis=1).astype(np.float32)
 
 
+def on_sphere(vectors: Vectors) -> Vectors:
+    """The same directions, each as long as the root of the width: the nearest is the most alike."""
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors * (np.sqrt(vectors.shape[1]) / np.maximum(norm, 1e-9))).astype(np.float32)
+
+
 def _whitened_texts(sources: Sources, behaviour: Behaviour, dim: int) -> npt.NDArray[np.float64]:
     vectors, row_of_item = sources.texts
     texts, text_of_item = np.unique(row_of_item[behaviour.codes], return_inverse=True)
@@ -49,9 +55,7 @@ def _whitened_texts(sources: Sources, behaviour: Behaviour, dim: int) -> npt.NDA
     return _filled(_scaled(projected[text_of_item]), dim)
 
 
-def _together(
-    behaviour: Behaviour, dim: int, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _together(behaviour: Behaviour, dim: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Singular vectors of the sparse PPMI matrix of items within `_NEAR` of each other."""
     from scipy.sparse import coo_matrix
 

@@ -16,7 +16,10 @@ _BY_A_MODEL = {  # name -> module:class; a language model writes them
     "llm_queries": "llm_queries:LlmQueries",
 }
 _OURS = _BY_A_MODEL | {
+    "behaviour_gan": "behaviour_gan:BehaviourGan",
+    "behaviour_vae": "behaviour_vae:BehaviourVae",
     "negatives": "negatives:Negatives",
+    "seq_generator": "seq_generator:SeqGenerator",
     "text_neighbours": "text_neighbours:TextNeighbours",
 }
 

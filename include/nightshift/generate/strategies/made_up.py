@@ -18,12 +18,13 @@ import polars as pl
 import pyarrow as pa
 
 from nightshift import contracts
+from nightshift.compute import set_up_torch
 from nightshift.generate.behaviour.conditions import Kinds
 from nightshift.generate.behaviour.copies import copied
 from nightshift.generate.behaviour.noise import uniform
 from nightshift.generate.behaviour.shop import MIN_CUSTOMERS, Behaviour
 from nightshift.generate.fits import Tensors
-from nightshift.generate.hashing import Hashes, stable_hash
+from nightshift.generate.hashing import Hashes, combine, stable_hash
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.strategies.base import WISHES, Chunk, Strategy, count_dropped
 
@@ -32,6 +33,11 @@ Floats = npt.NDArray[np.float64]
 
 _CONDITIONS = 20_000
 """Real stretches whose conditions are kept to draw from."""
+_SHARES = 50_000
+"""Stretches counted for how often each item occurs."""
+_ATTEMPTS = 5
+"""A sequence that a customer had is drawn anew so often; then it is dropped. Short and common ones
+are, and dropping them at once would leave too few short ones."""
 _DECIMALS = 4
 _SALT = 2
 _PERSON = 1
@@ -51,6 +57,11 @@ class People:
     def take(self, rows: Ints) -> People:
         return People(self.hashes[rows], self.conditions[rows], self.lengths[rows])
 
+    def anew(self, attempt: int) -> People:
+        """The same customers with other dice."""
+        other = np.full(len(self), attempt, dtype=np.uint64)
+        return People(combine(self.hashes, other), self.conditions, self.lengths)
+
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
@@ -58,6 +69,12 @@ class Drawn:
 
     rows: npt.NDArray[np.int32]  # [n, length] item rows, -1 behind the last
     scores: dict[str, Floats]  # [n] each
+
+    def replace(self, rows: Ints, by: Drawn) -> None:
+        """Put others in these places."""
+        self.rows[rows] = by.rows
+        for name, values in by.scores.items():
+            self.scores[name][rows] = values
 
 
 class MadeUpCustomers(Strategy):
@@ -79,27 +96,32 @@ class MadeUpCustomers(Strategy):
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         """As many customers as the settings say; each as wanted as any other."""
-        return pl.select(number=pl.int_range(self.own.sequences, dtype=pl.Int64)).select(
-            pl.lit(None, pl.String).alias("item_id"),
-            pl.format("made-up-{}", pl.col("number").cast(pl.String).str.zfill(6)).alias(
-                "user_key"
-            ),
-            pl.lit(1.0).alias("shortage"),
-            pl.lit(1, pl.Int64).alias("budget"),
-        ).select(WISHES)
+        return (
+            pl.select(number=pl.int_range(self.own.sequences, dtype=pl.Int64))
+            .select(
+                pl.lit(None, pl.String).alias("item_id"),
+                pl.format("made-up-{}", pl.col("number").cast(pl.String).str.zfill(6)).alias(
+                    "user_key"
+                ),
+                pl.lit(1.0).alias("shortage"),
+                pl.lit(1, pl.Int64).alias("budget"),
+            )
+            .select(WISHES)
+        )
 
     def fit(self) -> None:
         self.behaviour = Behaviour.of(self.sources, self.own.length)
         self.kinds = Kinds.of(self.sources, self.behaviour)
+        set_up_torch(self.sources.settings)
         tensors = self.fitted(self._learn)
         self._conditions, self._lengths = tensors["conditions"], tensors["lengths"]
         self._cumulative = np.cumsum(tensors["weights"])
         self.load(tensors)
 
     def _learn(self) -> Tensors:
-        from nightshift.compute import set_up_torch
+        import torch
 
-        set_up_torch(self.sources.settings)
+        torch.manual_seed(self.seed)
         seen = self.behaviour.draw(np.random.default_rng([self.seed, 41]), _CONDITIONS)
         conditions = self.kinds.of_stretches(seen, self.behaviour)
         return self.learn() | {
@@ -107,6 +129,10 @@ class MadeUpCustomers(Strategy):
             "lengths": seen.lengths,
             "weights": _rarity(conditions, self.own.rare),
         }
+
+    def shares(self) -> Floats:
+        """How often each item occurs in stretches: [items]."""
+        return self.behaviour.shares(np.random.default_rng([self.seed, 42]), _SHARES)
 
     @abstractmethod
     def learn(self) -> Tensors:
@@ -127,12 +153,28 @@ class MadeUpCustomers(Strategy):
     def generate(self, targets: pl.DataFrame) -> Chunk:
         people = self._people(targets)
         drawn = self.draw(people)
-        copies = copied(drawn.rows, self.behaviour)
-        kept = np.flatnonzero(~copies)
+        bad = self._bad(drawn.rows)
+        for attempt in range(1, _ATTEMPTS):
+            again = np.flatnonzero(bad.any(axis=0))
+            if not len(again):
+                break
+            drawn.replace(again, self.draw(people.take(again).anew(attempt)))
+            bad[:, again] = self._bad(drawn.rows[again])
+        kept = np.flatnonzero(~bad.any(axis=0))
         return Chunk(
             samples=self._samples(people, drawn, kept),
-            dropped=count_dropped([("copies_a_customer", int(copies.sum()))]),
+            dropped=count_dropped(
+                [
+                    ("copies_a_customer", int(bad[0].sum())),
+                    ("has_an_item_twice", int((bad[1] & ~bad[0]).sum())),
+                ]
+            ),
         )
+
+    def _bad(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """Which sequences a customer had, and which repeat where nobody does: [2, n]."""
+        again = _repeats(rows) & (not self.behaviour.repeats)
+        return np.stack([copied(rows, self.behaviour), again])
 
     def _people(self, targets: pl.DataFrame) -> People:
         """Whom the targets stand for: [samples wanted]."""
@@ -186,11 +228,18 @@ def _rarity(conditions: Ints, power: float) -> Floats:
     Args:
         power: 0: as in the shop; 1: every segment with every kind alike.
     """
-    _, cell, counts = np.unique(
-        conditions[:, :2], axis=0, return_inverse=True, return_counts=True
-    )
+    _, cell, counts = np.unique(conditions[:, :2], axis=0, return_inverse=True, return_counts=True)
     weights: Floats = counts[cell.ravel()].astype(np.float64) ** -power
     return weights / weights.sum()
+
+
+def _repeats(rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Which sequences have an item twice: [n]."""
+    ordered = np.sort(rows, axis=1)
+    found: npt.NDArray[np.bool_] = (
+        (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+    ).any(axis=1)
+    return found
 
 
 def _lists(rows: npt.NDArray[np.int32], ids: pl.Series) -> pl.Series:

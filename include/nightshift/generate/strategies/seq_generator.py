@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 _SECONDS_PER_SAMPLE = 0.03
 """Measured on one core with 59,000 known items, learning included."""
-_SHARES = 50_000
-"""Stretches counted for how often each item occurs."""
 _BATCH = 64
 _ITEM = 2
 
@@ -35,7 +33,7 @@ class SeqGenerator(MadeUpCustomers):
         from nightshift.generate.behaviour.weights import tensors_of
 
         vectors = item_vectors(self.sources, self.behaviour, self.own.dim, self.seed)
-        shares = self.behaviour.shares(np.random.default_rng([self.seed, 42]), _SHARES)
+        shares = self.shares()
         model = self._model(vectors, shares)
         train(
             model,
@@ -51,19 +49,14 @@ class SeqGenerator(MadeUpCustomers):
         return tensors_of("model", model) | {"shares": shares}
 
     def load(self, tensors: Tensors) -> None:
-        from nightshift.compute import set_up_torch
         from nightshift.generate.behaviour.weights import load_into
 
-        set_up_torch(self.sources.settings)
-        self.model = self._model(tensors["model.vectors"], tensors["shares"])
+        self.model = self._model(tensors["model.items.vectors"], tensors["shares"])
         load_into(self.model, tensors, "model")
 
     def _model(self, vectors: np.ndarray, shares: np.ndarray) -> SequenceModel:
-        import torch
-
         from nightshift.generate.behaviour.sequence_model import SequenceModel
 
-        torch.manual_seed(self.seed)
         return SequenceModel(vectors, shares, self.kinds.sizes, self.own.hidden)
 
     def draw(self, people: People) -> Drawn:
@@ -74,7 +67,7 @@ class SeqGenerator(MadeUpCustomers):
         rows = np.full((len(people), self.own.length), -1, dtype=np.int32)
         log_p = np.zeros(len(people))
         with torch.no_grad():
-            items = self.model.items(torch.arange(len(self.behaviour.codes)))
+            items = self.model.items.all()
 
             def work(batch: np.ndarray) -> None:
                 rows[batch], log_p[batch] = self._draw(people.take(batch), items)
@@ -97,12 +90,13 @@ class SeqGenerator(MadeUpCustomers):
         barred = None if self.behaviour.repeats else torch.zeros(len(people), len(items))
         for place in range(own.length):
             query, state = model.step(previous, state, condition)
-            logits = query @ items.T + model.bias
+            logits = query @ items.T + model.items.bias
             if barred is not None:
                 logits = logits + barred
             found, likely = pick(
-                logits, noise[:, place], top_k=own.top_k, temperature=own.temperature
+                logits, noise[:, place : place + 1], top_k=own.top_k, temperature=own.temperature
             )
+            found, likely = found[:, 0], likely[:, 0]
             at = torch.from_numpy(found)
             previous = items[at]
             if barred is not None:
