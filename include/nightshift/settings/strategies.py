@@ -155,6 +155,13 @@ class LlmHistorySettings(Section):
     min_similarity: float = Field(0.45, ge=-1, le=1, description="of a search with its item")
 
 
+_RARE = Field(
+    0.0,
+    ge=0,
+    le=1,
+    description="made-up customers of rare segments and kinds: 0 as in the shop, 1 all alike",
+)
+
 # --- from behaviour ----------------------------------------------------------------------------
 
 
@@ -178,15 +185,23 @@ class BehaviourGanSettings(Section):
     dim: int = Field(32, ge=4, description="of the item vectors that it works on")
     noise: int = Field(32, ge=1)
     hidden: int = Field(128, ge=8)
-    steps: int = Field(600, ge=1, description="steps of the generator")
-    critic_steps: int = Field(5, ge=1, description="steps of the critic for each of these")
-    batch: int = Field(128, ge=2)
-    learning_rate: float = Field(2e-4, gt=0)
+    steps: int = Field(500, ge=1, description="steps of the generator")
+    critic_steps: int = Field(3, ge=1, description="steps of the critic for each of these")
+    batch: int = Field(64, ge=2)
+    learning_rate: float = Field(
+        2e-3, gt=0, description="the generator's; the critic's is twice it"
+    )
     penalty: float = Field(10.0, gt=0, description="weight of the gradient penalty")
-    decoding: Literal["nearest", "gumbel"] = "nearest"
+    decoding: Literal["gumbel", "nearest"] = Field(
+        "gumbel", description="an item drawn among those near a vector, or the nearest"
+    )
+    bandwidth: float = Field(
+        1.0, gt=0, description="distance at which a vector still means an item (they lie √dim out)"
+    )
     min_distinct: float = Field(
         0.3, ge=0, le=1, description="distinct items against as many real ones; fewer: collapsed"
     )
+    rare: float = _RARE
 
 
 class BehaviourVaeSettings(Section):
@@ -196,10 +211,16 @@ class BehaviourVaeSettings(Section):
     length: int = Field(10, ge=2)
     latent: int = Field(32, ge=1)
     hidden: int = Field(256, ge=8)
-    epochs: int = Field(10, ge=1)
-    batch: int = Field(256, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    dim: int = Field(32, ge=4, description="of the item vectors that it starts from")
+    steps: int = Field(1000, ge=1)
+    batch: int = Field(128, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
     beta: float = Field(0.2, ge=0, description="weight of the divergence at the end of annealing")
+    drawn_from: Literal["posterior", "prior"] = Field(
+        "posterior",
+        description="where a made-up customer's taste lies: where customers' lie, or N(0, 1)",
+    )
+    rare: float = _RARE
 
 
 class SeqGeneratorSettings(Section):
@@ -208,8 +229,13 @@ class SeqGeneratorSettings(Section):
     sequences: int = Field(4000, ge=1)
     length: int = Field(10, ge=2)
     temperature: float = Field(1.0, gt=0)
-    top_k: int = Field(200, ge=1)
+    top_k: int = Field(0, ge=0, description="the so many likeliest items; 0: all of them")
+    dim: int = Field(32, ge=4, description="of the item vectors that it starts from")
+    hidden: int = Field(64, ge=8)
     steps: int = Field(600, ge=1, description="training steps of the model that is drawn from")
+    batch: int = Field(128, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
+    rare: float = _RARE
 
 
 class CopulaSettings(Section):

@@ -27,10 +27,13 @@ _BY_A_MODEL = {  # name -> module:class; a language model writes them
 }
 _OURS = _BY_A_MODEL | {
     "bayes_net": "bayes_net:BayesNet",
+    "behaviour_gan": "behaviour_gan:BehaviourGan",
+    "behaviour_vae": "behaviour_vae:BehaviourVae",
     "copula": "copula:Copula",
     "description_fusion": "description_fusion:DescriptionFusion",
     "negatives": "negatives:Negatives",
     "random_pairs": "random_pairs:RandomPairs",
+    "seq_generator": "seq_generator:SeqGenerator",
     "sequence_ops": "sequence_ops:SequenceOps",
     "synonyms": "synonyms:Synonyms",
     "text_neighbours": "text_neighbours:TextNeighbours",

@@ -1,0 +1,260 @@
+"""What strategies share that make customers up: sequences of items that nobody had.
+
+A target is one customer to make up. It has no item, and its `user_key` is a number that was made up
+with it (`made-up-000123`): what its draws are seeded by, and what chunks are cut by. The sample's
+own `user_key` is null, for there is no such customer.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from nightshift import contracts
+from nightshift.compute import set_up_torch
+from nightshift.generate.behaviour.conditions import Kinds
+from nightshift.generate.behaviour.copies import copied
+from nightshift.generate.behaviour.noise import uniform
+from nightshift.generate.behaviour.shop import MIN_CUSTOMERS, Behaviour
+from nightshift.generate.fits import Tensors
+from nightshift.generate.hashing import Hashes, combine, stable_hash
+from nightshift.generate.samples import as_samples, empty_samples
+from nightshift.generate.strategies.base import WISHES, Chunk, Strategy, count_dropped
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+_CONDITIONS = 20_000
+"""Real stretches whose conditions are kept to draw from."""
+_SHARES = 50_000
+"""Stretches counted for how often each item occurs."""
+_ATTEMPTS = 5
+"""A sequence that a customer had is drawn anew so often; then it is dropped. Short and common ones
+are, and dropping them at once would leave too few short ones."""
+_DECIMALS = 4
+_SALT = 2
+_PERSON = 1
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Customers to make up; everything drawn for one is a function of its hash."""
+
+    hashes: Hashes  # [n]
+    conditions: Ints  # [n, COLUMNS]
+    lengths: Ints  # [n]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def take(self, rows: Ints) -> People:
+        return People(self.hashes[rows], self.conditions[rows], self.lengths[rows])
+
+    def anew(self, attempt: int) -> People:
+        """The same customers with other dice."""
+        other = np.full(len(self), attempt, dtype=np.uint64)
+        return People(combine(self.hashes, other), self.conditions, self.lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a model made of them."""
+
+    rows: npt.NDArray[np.int32]  # [n, length] item rows, -1 behind the last
+    scores: dict[str, Floats]  # [n] each
+
+    def replace(self, rows: Ints, by: Drawn) -> None:
+        """Put others in these places."""
+        self.rows[rows] = by.rows
+        for name, values in by.scores.items():
+            self.scores[name][rows] = values
+
+
+class MadeUpCustomers(Strategy):
+    """Learns stretches of histories, and draws stretches that are nobody's."""
+
+    produces = "sequence"
+    scale = 10
+
+    @property
+    def own(self) -> Any:
+        """Its section of the settings; each has `sequences`, `length` and `rare`."""
+        return getattr(self.sources.settings.generate, self.name)
+
+    def missing(self) -> str | None:
+        customers = self.sources.snapshot.users.filter(pl.col("events") >= 2).height
+        if customers < MIN_CUSTOMERS:
+            return f"only {customers} customers have two events; it learns from {MIN_CUSTOMERS}"
+        return None
+
+    def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
+        """As many customers as the settings say; each as wanted as any other."""
+        return (
+            pl.select(number=pl.int_range(self.own.sequences, dtype=pl.Int64))
+            .select(
+                pl.lit(None, pl.String).alias("item_id"),
+                pl.format("made-up-{}", pl.col("number").cast(pl.String).str.zfill(6)).alias(
+                    "user_key"
+                ),
+                pl.lit(1.0).alias("shortage"),
+                pl.lit(1, pl.Int64).alias("budget"),
+            )
+            .select(WISHES)
+        )
+
+    def fit(self) -> None:
+        self.behaviour = Behaviour.of(self.sources, self.own.length)
+        self.kinds = Kinds.of(self.sources, self.behaviour)
+        set_up_torch(self.sources.settings)
+        tensors = self.fitted(self._learn)
+        self._conditions, self._lengths = tensors["conditions"], tensors["lengths"]
+        self._cumulative = np.cumsum(tensors["weights"])
+        self.load(tensors)
+
+    def _learn(self) -> Tensors:
+        import torch
+
+        torch.manual_seed(self.seed)
+        seen = self.behaviour.draw(np.random.default_rng([self.seed, 41]), _CONDITIONS)
+        conditions = self.kinds.of_stretches(seen, self.behaviour)
+        return self.learn() | {
+            "conditions": conditions,
+            "lengths": seen.lengths,
+            "weights": _rarity(conditions, self.own.rare),
+        }
+
+    def shares(self) -> Floats:
+        """How often each item occurs in stretches: [items]."""
+        return self.behaviour.shares(np.random.default_rng([self.seed, 42]), _SHARES)
+
+    @abstractmethod
+    def learn(self) -> Tensors:
+        """What `load` needs, by a name each; `conditions`, `lengths` and `weights` are taken."""
+
+    @abstractmethod
+    def load(self, tensors: Tensors) -> None:
+        """Make ready what `learn` returned, in this process or in another.
+
+        Raises:
+            Refused: it is worth nothing.
+        """
+
+    @abstractmethod
+    def draw(self, people: People) -> Drawn:
+        """A sequence of each; what one gets depends on nobody else."""
+
+    def generate(self, targets: pl.DataFrame) -> Chunk:
+        people = self._people(targets)
+        drawn = self.draw(people)
+        bad = self._bad(drawn.rows)
+        for attempt in range(1, _ATTEMPTS):
+            again = np.flatnonzero(bad.any(axis=0))
+            if not len(again):
+                break
+            drawn.replace(again, self.draw(people.take(again).anew(attempt)))
+            bad[:, again] = self._bad(drawn.rows[again])
+        kept = np.flatnonzero(~bad.any(axis=0))
+        return Chunk(
+            samples=self._samples(people, drawn, kept),
+            dropped=count_dropped(
+                [
+                    ("copies_a_customer", int(bad[0].sum())),
+                    ("has_an_item_twice", int((bad[1] & ~bad[0]).sum())),
+                ]
+            ),
+        )
+
+    def _bad(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """Which sequences a customer had, and which repeat where nobody does: [2, n]."""
+        again = _repeats(rows) & (not self.behaviour.repeats)
+        return np.stack([copied(rows, self.behaviour), again])
+
+    def _people(self, targets: pl.DataFrame) -> People:
+        """Whom the targets stand for: [samples wanted]."""
+        keys = pl.select(
+            pl.format("{}/{}/{}", pl.lit(self.name), pl.lit(self.seed), targets["user_key"])
+        ).to_series()
+        hashes = stable_hash(keys.to_list(), _SALT)
+        at = np.searchsorted(
+            self._cumulative, uniform(hashes, 1, salt=_PERSON)[:, 0] * self._cumulative[-1]
+        )
+        return People(hashes, self._conditions[at], self._lengths[at])
+
+    def _samples(self, people: People, drawn: Drawn, kept: Ints) -> pa.Table:
+        if not len(kept):
+            return empty_samples()
+        rows, lengths = drawn.rows[kept], people.lengths[kept]
+        ids = self.sources.snapshot.items["item_id"].gather(self.behaviour.codes)
+        last = rows[np.arange(len(rows)), lengths - 1]
+        before = np.where(np.arange(rows.shape[1]) < lengths[:, None] - 1, rows, -1)
+        return as_samples(
+            pl.DataFrame(
+                {
+                    "item_id": ids.gather(last),
+                    "context_items": _lists(before, ids),
+                    "scores": _json(
+                        {name: np.round(v[kept], _DECIMALS) for name, v in drawn.scores.items()}
+                    ),
+                    "condition": self._told(people, kept),
+                }
+            ).with_columns(
+                kind=pl.lit(self.produces),
+                strategy=pl.lit(self.name),
+                label=pl.lit(1.0),
+                weight=pl.lit(1.0),
+                lineage=pl.struct(
+                    "condition",
+                    version=pl.lit(self.version),
+                    seed=pl.lit(self.seed),
+                ).struct.json_encode(),
+            )
+        )
+
+    def _told(self, people: People, kept: Ints) -> pl.Series:
+        """The condition in words."""
+        return self.kinds.names(people.conditions[kept]).to_struct("condition")
+
+
+def _rarity(conditions: Ints, power: float) -> Floats:
+    """How likely each kept condition is drawn: the rarer its segment and kind of item, the more.
+
+    Args:
+        power: 0: as in the shop; 1: every segment with every kind alike.
+    """
+    _, cell, counts = np.unique(conditions[:, :2], axis=0, return_inverse=True, return_counts=True)
+    weights: Floats = counts[cell.ravel()].astype(np.float64) ** -power
+    return weights / weights.sum()
+
+
+def _repeats(rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Which sequences have an item twice: [n]."""
+    ordered = np.sort(rows, axis=1)
+    found: npt.NDArray[np.bool_] = (
+        (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+    ).any(axis=1)
+    return found
+
+
+def _lists(rows: npt.NDArray[np.int32], ids: pl.Series) -> pl.Series:
+    """Item ids in front of -1, as lists: [n]."""
+    inside = rows >= 0
+    offsets = np.concatenate([[0], np.cumsum(inside.sum(axis=1))]).astype(np.int64)
+    values = ids.gather(rows[inside]).to_arrow().cast(contracts.STRING)
+    column = pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), values))
+    assert isinstance(column, pl.Series)
+    return column
+
+
+def _json(columns: dict[str, Floats]) -> list[str]:
+    names = list(columns)
+    return [
+        json.dumps(dict(zip(names, values, strict=True)))
+        for values in zip(*(columns[name].tolist() for name in names), strict=True)
+    ]
