@@ -201,7 +201,6 @@ def test_every_section_of_every_stage_changes_its_key(name: str, settings: Setti
 
 
 SAMPLE_CHANGES: dict[str, dict[str, Any]] = {
-    "adapt": {"adapt": {"rank": 2}},
     "blend": {"blend": {"ttl_days": 3}},
     "collect": {"collect": {"tie_seed": 8}},
     "compute.processes": {"compute": {"processes": 3}},
@@ -210,11 +209,6 @@ SAMPLE_CHANGES: dict[str, dict[str, Any]] = {
     "finetune": {"finetune": {"model": {"dim": 16}}},
     "finetune.seeds": {"finetune": {"seeds": [5]}},
     "generate": {"generate": {"text_neighbours": {"neighbours": 3}}},
-    "generate.llm_descriptions": {"generate": {"llm_descriptions": {"shots": 1}}},
-    "generate.llm_queries": {"generate": {"llm_queries": {"shots": 1}}},
-    "generate.llm_reviews": {"generate": {"llm_reviews": {"shots": 1}}},
-    "generate.seed": {"generate": {"seed": 5}},
-    "generate.engine": {"generate": {"engine": {"batch": 3}}},
     "generate.failure_budget": {"generate": {"failure_budget": 0.5}},
     "generate.lost_strategies": {"generate": {"lost_strategies": 0.4}},
     "generate.tail_events": {"generate": {"tail_events": 2}},

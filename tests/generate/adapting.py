@@ -23,6 +23,7 @@ QUICK: dict[str, Any] = {
         "probe_items": 0,
         "pairs": 60,
         "learning_rate": 3e-3,
+        "held_out": 0.03,
     }
 }
 """Enough to move the model, far too little to make it good."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from adapting import QUICK, adapter_of
 
 from factories import NIGHT
@@ -12,6 +14,7 @@ from nightshift.commands.standing import nights_in, standings
 from nightshift.lake import Lake
 from nightshift.night import Night
 from nightshift.settings import Settings
+from nightshift.stages import STAGES
 from nightshift.stages.inputs import newest_adapter
 
 DAY = timedelta(days=1)
@@ -97,3 +100,29 @@ def test_no_night_lacks_an_adapter(lake: Lake, settings: Settings) -> None:
     assert nights_in(lake) == [NIGHT]  # the other one has only been learnt up to
     adapter_of(lake, settings, NIGHT)
     assert nights_in(lake) == [NIGHT]  # it has vectors, too
+
+
+def test_what_belongs_to_an_adapters_key(
+    lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = STAGES["adapt"]
+    inputs = stages.resolve_inputs(stage, lake, NIGHT, settings)
+
+    def key(changes: dict[str, Any]) -> str:
+        return stages.key_of(stage, NIGHT, settings.with_(changes), inputs, {})
+
+    now = key({})
+    for unrelated in (
+        {"generate": {"budget": {"samples": 3}, "strategies": []}},
+        {"home": "elsewhere"},
+        {"inspection": {"max_rejected": 0.1}},
+    ):
+        assert key(unrelated) == now
+    for changed in (
+        {"adapt": {"rank": 2}},
+        {"generate": {"llm_queries": {"typos": "model"}}},
+        {"compute": {"threads": 7}},
+    ):
+        assert key(changed) != now
+    monkeypatch.setattr("nightshift.generate.fingerprint.prompts_digest", lambda: "another pair")
+    assert key({}) != now
