@@ -305,8 +305,8 @@ def test_caches_go_by_age(six_nights: Settings, lake: Lake) -> None:
     answers = plant(lake, "responses/0a/cd/cdef/old.parquet")
     fresh = plant(lake, "responses/0a/cd/cdef/young.parquet")
     vectors, model = plant(lake, "embeddings/e/segment.parquet"), plant(lake, "models/0/hf/x.json")
-    for path in (old, answers, vectors, model):
-        age(lake, path, 61 * DAYS)
+    for path, days in ((old, 61), (answers, 400), (vectors, 400), (model, 59)):
+        age(lake, path, days * DAYS)
     left = lake.scratch / "tmpkilled" / "half.parquet"
     left.parent.mkdir(parents=True)
     left.write_text("x")

@@ -186,7 +186,7 @@ def _estimate(
             "samples": count,
             "prompt_tokens": int(count * bids[name].price.prompt_tokens),
             "tokens": int(count * bids[name].price.tokens),
-            "seconds": round(count * bids[name].price.seconds, 1),
+            "seconds": round(count * bids[name].price.seconds, 3),
             "fit_seconds": bids[name].price.fit_seconds if count else 0.0,
             "model": models[name],
         }
