@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from nightshift import cli
 from nightshift.errors import SettingsError, UsageError
@@ -247,9 +248,9 @@ def test_a_wrong_set_is_a_usage_error(assignments: list[str], capsys: pytest.Cap
 
 
 def test_every_leaf_of_the_tree_is_listed(capsys: pytest.CaptureFixture[str]):
-    def leaves(tree: dict[str, Any], prefix: str = "") -> set[str]:
-        below = {prefix + k: v for k, v in tree.items()}
-        inner = [leaves(v, f"{k}.") for k, v in below.items() if isinstance(v, dict) and v]
-        return {k for k, v in below.items() if not (isinstance(v, dict) and v)}.union(*inner)
+    def leaves(tree: BaseModel, prefix: str = "") -> set[str]:
+        below = {prefix + name: getattr(tree, name) for name in type(tree).model_fields}
+        inner = [leaves(v, f"{k}.") for k, v in below.items() if isinstance(v, BaseModel)]
+        return {k for k, v in below.items() if not isinstance(v, BaseModel)}.union(*inner)
 
-    assert set(shown(capsys)) == leaves(Settings.load().model_dump())
+    assert set(shown(capsys)) == leaves(Settings.load())
