@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,6 @@ class CTranslate2Engine(LocalEngine):
         tokens = self._tokens
         greedy = sampling.temperature == 0
         options: dict[str, Any] = {
-            "max_batch_size": self.settings.generate.engine.batch,
             "max_length": sampling.max_new_tokens,
             "sampling_topk": 1 if greedy else sampling.top_k,
             "sampling_temperature": 1.0 if greedy else sampling.temperature,
@@ -82,11 +82,16 @@ class CTranslate2Engine(LocalEngine):
             options["static_prompt"] = tokens.names(head)
         rows = tokens.encode(prompts)
         generator = self._seedless if greedy else self._generator(sampling.seed)
+        ids: list[list[list[int]]] = [[] for _ in rows]
         try:
-            results = generator.generate_batch([tokens.names(ids) for ids in rows], **options)
+            for batch in _of_one_length(rows, self.settings.generate.engine.batch):
+                names = [tokens.names(rows[i]) for i in batch]
+                for i, result in zip(
+                    batch, generator.generate_batch(names, **options), strict=True
+                ):
+                    ids[i] = result.sequences_ids
         except (RuntimeError, ValueError) as error:
             raise _failed(error) from error
-        ids = [result.sequences_ids for result in results]
         texts = iter(first_line(t) for t in tokens.decode([s for found in ids for s in found]))
         tokens_of = tuple(
             (sum(map(len, found)), len(head) + len(row))
@@ -125,6 +130,20 @@ class CTranslate2Engine(LocalEngine):
                 for result, tail in zip(results, tails, strict=True)
             ]
         )
+
+
+def _of_one_length(rows: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
+    """Places of the rows of each batch, all as long as each other.
+
+    CTranslate2 reads of a batch at once what its shortest row has, and the rest of the longer ones
+    a token a step, with every continuation of every row: half of the time with product titles in
+    batches of 32.
+    """
+    ordered = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))
+    for _, places in groupby(ordered, key=lambda i: len(rows[i])):
+        alike = list(places)
+        for start in range(0, len(alike), most):
+            yield alike[start : start + most]
 
 
 def _failed(error: Exception) -> EngineError:
