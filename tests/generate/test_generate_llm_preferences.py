@@ -308,7 +308,7 @@ def test_the_model_of_the_wheel_is_refused_and_the_shard_says_why(
     lake: Lake, judged_settings: Settings, with_models: Path
 ) -> None:
     settings = judged_settings.with_(
-        {"generate": {"llm_preferences": {"probe_users": 24, "max_history": 3}}}
+        {"generate": {"llm_preferences": {"probe_users": 12, "max_history": 2}}}
     )
     stages.run("plan", NIGHT, settings)
     [parts] = stages.parts_of("generate", lake, NIGHT, settings)
@@ -316,7 +316,7 @@ def test_the_model_of_the_wheel_is_refused_and_the_shard_says_why(
     assert stats["made"] == 0
     assert stats["dropped"] == {"refused": 20}
     assert "not surely better than text similarity: AUC" in stats["refused"]
-    assert "on 24 held-out pairs" in stats["refused"]
+    assert "on 12 held-out pairs" in stats["refused"]
     # Found in the lake, the chunks still know the reason.
     again = stages.run("generate", NIGHT, settings, parts, force=True).manifest.stats
     assert again == stats
