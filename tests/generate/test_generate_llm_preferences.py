@@ -6,9 +6,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import hostile_texts
 import numpy as np
 import polars as pl
 import pytest
+from shops_by_hand import shop_with
 from stand_ins import Chooser
 from strategy_runs import generate_all
 
@@ -18,7 +20,7 @@ from nightshift import stages
 from nightshift.generate.chunks import chunk_key
 from nightshift.generate.customers import shown_items
 from nightshift.generate.fits import Tensors
-from nightshift.generate.funnel import Candidate, best_pairs
+from nightshift.generate.funnel import Candidate, Funnel, best_pairs
 from nightshift.generate.judge import Question, judge, weight_of
 from nightshift.generate.probe import Probe, draw_probe
 from nightshift.generate.strategies.base import Refused
@@ -306,7 +308,7 @@ def test_the_model_of_the_wheel_is_refused_and_the_shard_says_why(
     lake: Lake, judged_settings: Settings, with_models: Path
 ) -> None:
     settings = judged_settings.with_(
-        {"generate": {"llm_preferences": {"probe_users": 24, "max_history": 3}}}
+        {"generate": {"llm_preferences": {"probe_users": 12, "max_history": 2}}}
     )
     stages.run("plan", NIGHT, settings)
     [parts] = stages.parts_of("generate", lake, NIGHT, settings)
@@ -314,7 +316,31 @@ def test_the_model_of_the_wheel_is_refused_and_the_shard_says_why(
     assert stats["made"] == 0
     assert stats["dropped"] == {"refused": 20}
     assert "not surely better than text similarity: AUC" in stats["refused"]
-    assert "on 24 held-out pairs" in stats["refused"]
+    assert "on 12 held-out pairs" in stats["refused"]
     # Found in the lake, the chunks still know the reason.
     again = stages.run("generate", NIGHT, settings, parts, force=True).manifest.stats
     assert again == stats
+
+
+def test_hostile_items_are_neither_shown_nor_candidates(
+    lake: Lake, judged_settings: Settings
+) -> None:
+    """Texts that give orders, fake answers or say nothing, in every history and every funnel."""
+    titles = dict(enumerate(hostile_texts.ALL[:60]))
+    engine = Chooser(lambda _, a, b: 4 * (taste(a) - taste(b)))
+    shop = shop_with(lake, judged_settings, engine=engine, titles=titles)
+    strategy = LlmPreferences(shop)
+    strategy._trial = verdict_on(tried([1.0] * 20, [0.0] * 20), seed=0)
+    strategy._funnel = Funnel(shop, strategy._lines, 20)
+    users = strategy.plan(1000).head(30)
+    chunk = strategy.generate(users)
+    assert chunk.samples.num_rows + sum(chunk.dropped.values()) == users["budget"].sum()
+    assert chunk.samples.num_rows > 30
+    for prompt in engine.prompts:  # Chooser asserts that each is one question with two answers
+        asked = prompt.rpartition("Bought: ")[2]
+        assert asked.count("\n") == 3
+        assert not any(bad in asked for bad in hostile_texts.FORBIDDEN if bad != "hacked")
+    ids = shop.snapshot.items["item_id"]
+    orders = {ids[n] for n, text in titles.items() if text in hostile_texts.ORDERS}
+    nothing = {ids[n] for n, text in titles.items() if text in hostile_texts.NOTHING}
+    assert not (orders | nothing) & set(chunk.samples["item_id"].to_pylist())

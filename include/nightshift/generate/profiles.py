@@ -18,8 +18,6 @@ from nightshift.generate.cleaning import gives_orders, has_personal_data, words
 from nightshift.generate.templates import Fields, prompt_file
 
 MAX_INTERESTS = 6
-MIN_INTERESTS = 2
-"""One interest alone is hardly ever more than one item's title."""
 _MAX_CHARS = 200
 _MAX_WORDS = 5
 """Of one interest."""

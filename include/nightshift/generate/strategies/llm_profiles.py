@@ -25,7 +25,6 @@ from nightshift.generate.customers import (
 )
 from nightshift.generate.nearest_examples import nearest_examples
 from nightshift.generate.profiles import (
-    MIN_INTERESTS,
     read_interests,
     shipped_profiles,
     supported,
@@ -133,7 +132,7 @@ class LlmProfiles(PromptedStrategy):
             history = self.sources.texts[0][row["texts"]]
             good = supported(own, shares, history, self.own_settings["min_similarity"])
             interests = [i for i, is_good in zip(row["interests"], good, strict=True) if is_good]
-            if len(interests) < MIN_INTERESTS:
+            if not interests:
                 dropped["ungrounded"] += len(row["members"])
                 continue
             scores = {
