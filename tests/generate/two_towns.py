@@ -75,11 +75,16 @@ def make(strategy: Strategy, count: int = 10**6) -> pl.DataFrame:
     return pl.DataFrame(strategy.generate(wishes).samples)
 
 
+def _busy(rng: np.random.Generator) -> int:
+    """The beginning of a street is its busy end."""
+    return int(STREET * rng.random() ** 3)
+
+
 def _walk(rng: np.random.Generator, length: int, repeats: bool) -> list[int]:
-    street = [int(STREET * rng.random() ** 2)]  # the beginning of a street is its busy end
+    street = [_busy(rng)]
     while len(street) < length:
-        step = int(rng.choice([1, 2, rng.integers(STREET)], p=[0.6, 0.25, 0.15]))
-        place = (street[-1] + step) % STREET
+        along = (street[-1] + int(rng.choice([1, 2]))) % STREET
+        place = along if rng.random() < 0.8 else _busy(rng)
         if repeats or place not in street:
             street.append(place)
     return street

@@ -40,13 +40,18 @@ class Kinds:
     segments: list[str]
 
     @classmethod
-    def of(cls, sources: Sources, behaviour: Behaviour) -> Self:
-        """Read off the catalogue and the users; the same wherever it is done."""
+    def of(cls, sources: Sources, behaviour: Behaviour, kind_of_item: Ints | None = None) -> Self:
+        """Read off the catalogue and the users.
+
+        Args:
+            kind_of_item: as it was found before; groups of texts may differ between machines.
+        """
         known = sources.snapshot.items.select("category", "price_band")[behaviour.codes]
         if known["category"].is_not_null().mean() >= _CATEGORY_SHARE:  # type: ignore[operator]
             kind_of_item, kinds = _named(known["category"], _MOST_NAMED)
         else:
-            kind_of_item = _text_groups(sources, behaviour)
+            if kind_of_item is None:
+                kind_of_item = _text_groups(sources, behaviour)
             kinds = ["", *(f"group {n}" for n in range(1, int(kind_of_item.max()) + 1))]
         band_of_item, bands = _named(known["price_band"], _MOST_NAMED)
         segment_of_user, segments = _named(sources.snapshot.users["segment"], _MOST_NAMED)

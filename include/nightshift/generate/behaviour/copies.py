@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,13 +37,13 @@ def copied(rows: npt.NDArray[np.int32], behaviour: Behaviour) -> npt.NDArray[np.
 
 def _chained(hashes: Hashes) -> Hashes:
     """One hash of each column of item hashes: [length, n] -> [n]."""
-    whole = hashes[0]
+    whole: Hashes = hashes[0]
     for column in hashes[1:]:
         whole = combine(whole, column)
     return whole
 
 
-def _windows(behaviour: Behaviour, length: int, item_hashes: Hashes):  # type: ignore[no-untyped-def]
+def _windows(behaviour: Behaviour, length: int, item_hashes: Hashes) -> Iterator[Hashes]:
     """The hashes of all stretches of this length, block by block."""
     owner_ends = behaviour.indptr[1:]
     for first in range(0, len(behaviour.rows) - length + 1, _BLOCK):

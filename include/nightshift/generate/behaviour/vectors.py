@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -39,7 +41,8 @@ def item_vectors(sources: Sources, behaviour: Behaviour, dim: int, seed: int) ->
 def on_sphere(vectors: Vectors) -> Vectors:
     """The same directions, each as long as the root of the width: the nearest is the most alike."""
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors * (np.sqrt(vectors.shape[1]) / np.maximum(norm, 1e-9))).astype(np.float32)
+    scaled: Vectors = (vectors * (np.sqrt(vectors.shape[1]) / np.maximum(norm, 1e-9))).astype("f4")
+    return scaled
 
 
 def _whitened_texts(sources: Sources, behaviour: Behaviour, dim: int) -> npt.NDArray[np.float64]:
@@ -82,36 +85,37 @@ def _together(behaviour: Behaviour, dim: int, rng: np.random.Generator) -> npt.N
     matrix = coo_matrix(
         (information[positive], (entries.row[positive], entries.col[positive])), shape=(n, n)
     ).tocsr()
-    left, values = _leading(matrix, min(dim, n), rng)
-    return _filled(_scaled(_signed(left * np.sqrt(values))), dim)
+    directions, values = _leading(matrix, min(dim, n), rng)
+    return _filled(_scaled(_signed(directions * np.sqrt(values))), dim)
 
 
 def _leading(
-    matrix: object, dim: int, rng: np.random.Generator
+    matrix: Any, dim: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Leading left singular vectors and values of a sparse matrix, by random projections.
 
     Halko, Martinsson & Tropp (2011), with power iterations.
     """
-    m: object = matrix
-    width = min(dim + _OVERSAMPLING, m.shape[0])  # type: ignore[attr-defined]
-    basis = rng.standard_normal((m.shape[1], width))  # type: ignore[attr-defined]
+    rows, columns = matrix.shape
+    basis = rng.standard_normal((columns, min(dim + _OVERSAMPLING, rows)))
     for _ in range(_PASSES):
-        basis = np.linalg.qr(m @ basis)[0]  # type: ignore[operator]
-        basis = np.linalg.qr(m.T @ basis)[0]  # type: ignore[attr-defined]
-    left, values, _ = np.linalg.svd(m @ basis, full_matrices=False)  # type: ignore[operator]
+        basis = np.linalg.qr(matrix @ basis)[0]
+        basis = np.linalg.qr(matrix.T @ basis)[0]
+    left, values, _ = np.linalg.svd(matrix @ basis, full_matrices=False)
     return left[:, :dim], values[:dim]
 
 
 def _signed(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """A direction points to where its largest entry is: solvers differ in the sign."""
     largest = columns[np.abs(columns).argmax(axis=0), np.arange(columns.shape[1])]
-    return columns * np.where(largest < 0, -1.0, 1.0)
+    turned: npt.NDArray[np.float64] = columns * np.where(largest < 0, -1.0, 1.0)
+    return turned
 
 
 def _scaled(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     centred = columns - columns.mean(axis=0)
-    return centred / np.maximum(centred.std(axis=0), 1e-9)
+    scaled: npt.NDArray[np.float64] = centred / np.maximum(centred.std(axis=0), 1e-9)
+    return scaled
 
 
 def _filled(columns: npt.NDArray[np.float64], dim: int) -> npt.NDArray[np.float64]:

@@ -111,9 +111,9 @@ class MadeUpCustomers(Strategy):
 
     def fit(self) -> None:
         self.behaviour = Behaviour.of(self.sources, self.own.length)
-        self.kinds = Kinds.of(self.sources, self.behaviour)
         set_up_torch(self.sources.settings)
         tensors = self.fitted(self._learn)
+        self.kinds = Kinds.of(self.sources, self.behaviour, tensors["kind_of_item"])
         self._conditions, self._lengths = tensors["conditions"], tensors["lengths"]
         self._cumulative = np.cumsum(tensors["weights"])
         self.load(tensors)
@@ -122,9 +122,11 @@ class MadeUpCustomers(Strategy):
         import torch
 
         torch.manual_seed(self.seed)
+        self.kinds = Kinds.of(self.sources, self.behaviour)
         seen = self.behaviour.draw(np.random.default_rng([self.seed, 41]), _CONDITIONS)
         conditions = self.kinds.of_stretches(seen, self.behaviour)
         return self.learn() | {
+            "kind_of_item": self.kinds.kind_of_item,
             "conditions": conditions,
             "lengths": seen.lengths,
             "weights": _rarity(conditions, self.own.rare),
@@ -136,7 +138,7 @@ class MadeUpCustomers(Strategy):
 
     @abstractmethod
     def learn(self) -> Tensors:
-        """What `load` needs, by a name each; `conditions`, `lengths` and `weights` are taken."""
+        """What `load` needs, by a name each; those of `_learn` are taken."""
 
     @abstractmethod
     def load(self, tensors: Tensors) -> None:
@@ -230,7 +232,8 @@ def _rarity(conditions: Ints, power: float) -> Floats:
     """
     _, cell, counts = np.unique(conditions[:, :2], axis=0, return_inverse=True, return_counts=True)
     weights: Floats = counts[cell.ravel()].astype(np.float64) ** -power
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def _repeats(rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:

@@ -80,11 +80,15 @@ class BehaviourVae(MadeUpCustomers):
         self.model = self._model(tensors["model.items.vectors"], tensors["shares"])
         load_into(self.model, tensors, "model")
         self.mixture = Mixture(
-            *(tensors[f"mixture.{name}"] for name in ("means", "deviations", "cumulative"))
+            tensors["mixture.means"],
+            tensors["mixture.deviations"],
+            tensors["mixture.cumulative"],
         )
         self.order = Order(
-            *(tensors[f"order.{name}"] for name in ("pairs", "counts", "vectors")),
-            strictness=float(tensors["order.strictness"][0]),
+            tensors["order.pairs"],
+            tensors["order.counts"],
+            tensors["order.vectors"],
+            float(tensors["order.strictness"][0]),
         )
 
     def _model(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from nightshift.generate.behaviour.noise import uniform
 from nightshift.generate.behaviour.vectors import item_vectors
@@ -13,6 +14,8 @@ from nightshift.generate.strategies.base import Price
 from nightshift.generate.strategies.behaviour_model import Drawn, MadeUpCustomers, People
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nightshift.generate.behaviour.sequence_model import SequenceModel
 
 _SECONDS_PER_SAMPLE = 0.03
@@ -54,7 +57,9 @@ class SeqGenerator(MadeUpCustomers):
         self.model = self._model(tensors["model.items.vectors"], tensors["shares"])
         load_into(self.model, tensors, "model")
 
-    def _model(self, vectors: np.ndarray, shares: np.ndarray) -> SequenceModel:
+    def _model(
+        self, vectors: npt.NDArray[np.float32], shares: npt.NDArray[np.float64]
+    ) -> SequenceModel:
         from nightshift.generate.behaviour.sequence_model import SequenceModel
 
         return SequenceModel(vectors, shares, self.kinds.sizes, self.own.hidden)
@@ -69,13 +74,15 @@ class SeqGenerator(MadeUpCustomers):
         with torch.no_grad():
             items = self.model.items.all()
 
-            def work(batch: np.ndarray) -> None:
+            def work(batch: npt.NDArray[np.int64]) -> None:
                 rows[batch], log_p[batch] = self._draw(people.take(batch), items)
 
             in_batches(len(people), _BATCH, work)
         return Drawn(rows, {"log_probability": log_p / people.lengths})
 
-    def _draw(self, people, items):  # noqa: ANN
+    def _draw(
+        self, people: People, items: Tensor
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """Item rows [n, length], and the log-probability of what counts of them [n]."""
         import torch
 
