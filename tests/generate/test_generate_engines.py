@@ -21,8 +21,8 @@ from nightshift.settings import Settings
 
 TEXTS = ["frozen garden peas 1 kg", "red wool scarf for women", "cordless drill 18 v"]
 QUERIES = template("search_queries")
-PROMPTS = [QUERIES.prompt({"text": text}) for text in TEXTS]
-PREFIX = QUERIES.prefix([{"text": p.text, "query": p.query} for p in shipped_pairs()[:3]])
+PROMPTS = [QUERIES.prompt({"text": text, "intent": "attribute"}) for text in TEXTS]
+PREFIX = QUERIES.prefix([{"text": p.text, "query": p.query, "intent": p.intent} for p in shipped_pairs()[:3]])
 SAMPLING = Sampling(max_new_tokens=8, temperature=0.7, per_prompt=2, seed=3)
 
 
@@ -54,7 +54,7 @@ def test_a_sampled_answer_of_transformers_does_not_know_its_batch(model_settings
     engine = create(model_settings.with_({"generate": {"engine": own}}))
     assert engine.independent(SAMPLING)
     products = [pair.text for pair in shipped_pairs()[3:15]]
-    prompts = [QUERIES.prompt({"text": text}) for text in products]
+    prompts = [QUERIES.prompt({"text": text, "intent": "attribute"}) for text in products]
     how = Sampling(max_new_tokens=4, temperature=0.9, per_prompt=4, seed=3)
     together = engine.generate(prompts, how, prefix=PREFIX)
     turned = engine.generate(prompts[::-1], how, prefix=PREFIX)
