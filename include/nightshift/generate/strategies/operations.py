@@ -1,6 +1,7 @@
 """Operations on sequences of items, all rows at once: what `sequence_ops` does to a history.
 
-Every operation is a function of the items and of a seed per row. `items` are [rows, width], oldest
+Every operation is a function of the items of a row and of its seed, and not of how long the longest
+row beside it is. `items` are [rows, width], oldest
 first, -1 behind the last (generate/sequences.py), two or more in a row.
 """
 
@@ -69,10 +70,10 @@ def reorder(items: Items, seeds: Hashes, share: float) -> Made:
     lengths = lengths_of(items)
     count = np.clip(np.rint(share * lengths).astype(np.int64), 2, lengths)
     noise = streams(seeds, items.shape[1] + 1)
-    first = (uniform(noise[:, -1]) * (lengths - count + 1)).astype(np.int64)
+    first = (uniform(noise[:, 0]) * (lengths - count + 1)).astype(np.int64)
     place = np.arange(items.shape[1])
     inside = (place >= first[:, None]) & (place < (first + count)[:, None])
-    shuffled = _permute(items, inside, uniform(noise[:, :-1]))
+    shuffled = _permute(items, inside, uniform(noise[:, 1:]))
     same = (shuffled == items).all(axis=1)
     backwards = _permute(items, inside, -place / items.shape[1] + np.zeros(items.shape))
     return Made(np.where(same[:, None], backwards, shuffled), count / lengths)
