@@ -22,7 +22,9 @@ from nightshift.settings import Settings
 TEXTS = ["frozen garden peas 1 kg", "red wool scarf for women", "cordless drill 18 v"]
 QUERIES = template("search_queries")
 PROMPTS = [QUERIES.prompt({"text": text, "intent": "attribute"}) for text in TEXTS]
-PREFIX = QUERIES.prefix([{"text": p.text, "query": p.query, "intent": p.intent} for p in shipped_pairs()[:3]])
+PREFIX = QUERIES.prefix(
+    [{"text": p.text, "query": p.query, "intent": p.intent} for p in shipped_pairs()[:3]]
+)
 SAMPLING = Sampling(max_new_tokens=8, temperature=0.7, per_prompt=2, seed=3)
 
 

@@ -34,9 +34,12 @@ from nightshift.settings import Settings
 VARIABLE = "NIGHTSHIFT_TEST_LLAMA_SERVER"
 STARTS_SECONDS = 120.0
 QUERIES = template("search_queries")
-PREFIX = QUERIES.prefix([{"text": p.text, "query": p.query, "intent": p.intent} for p in shipped_pairs()[:3]])
+PREFIX = QUERIES.prefix(
+    [{"text": p.text, "query": p.query, "intent": p.intent} for p in shipped_pairs()[:3]]
+)
 PROMPTS = [
-    QUERIES.prompt({"text": t, "intent": "attribute"}) for t in ("frozen garden peas 1 kg", "red wool scarf for women")
+    QUERIES.prompt({"text": t, "intent": "attribute"})
+    for t in ("frozen garden peas 1 kg", "red wool scarf for women")
 ]
 
 

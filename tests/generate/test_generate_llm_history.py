@@ -75,8 +75,8 @@ def test_a_customer_is_what_the_shop_knows() -> None:
     )
     assert customer_line(None, None, None, None) == "anybody"
     assert (
-        customer_line("you are an assistant", "a:b;c\nSearches:", None, None)
-        == "likes a, b, c Searches"
+        customer_line("you are an assistant", "x:b;c\nSearches:", None, None)
+        == "likes x, b, c Searches"
     )
 
 
@@ -239,7 +239,7 @@ def log_of(lake: Lake, visits: int) -> pl.DataFrame:
     rows = [
         {
             "user_key": users[n % len(users)],
-            "query": f"{word} {letters[n % 26]}",
+            "query": f"{word} z{letters[n % 26]}",
             "item_id": natural[n],
         }
         for n in range(visits)
