@@ -5,10 +5,9 @@
 `library` is CTranslate2 itself: one live Generator, given all prompts in one call, tokens in and
 tokens out, with the settings of our engine; it makes its batches itself. `ctranslate2` is our
 engine as a shard uses it: text in, text out, a call for every chunk, a new random state for each
-(so a new generator).
-`transformers` is our other engine, and `transformers, plain` the library's own `generate` on the
-same batches. The arms take turns, in another order each time; figures are medians of the repeats,
-ratios are medians of the pairs.
+(so a new generator). `transformers` is our other engine, and `transformers, plain` the library's
+own `generate` on the same batches. The arms take turns, in another order each time; figures are
+medians of the repeats, ratios are medians of the pairs.
 """
 
 from __future__ import annotations
