@@ -23,8 +23,8 @@ from nightshift.stages import STAGES
 STRATEGY = {
     "interaction": "text_neighbours",
     "negative": "negatives",
-    "profile": "llm_profiles",
     "query": "llm_queries",
+    "profile": "llm_profiles",
 }
 
 
