@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
-from two_towns import STREET, two_towns
+from two_towns import STREET, make, real_sequences, sequences, two_towns
 
 from nightshift.generate.behaviour import sampling
 from nightshift.generate.behaviour.collapse import energy_distance, health
@@ -19,12 +19,15 @@ from nightshift.generate.behaviour.decoding import Decoder
 from nightshift.generate.behaviour.items import ItemTable
 from nightshift.generate.behaviour.noise import normal, uniform
 from nightshift.generate.behaviour.order import Order
+from nightshift.generate.behaviour.repeats import again, rate
 from nightshift.generate.behaviour.sampling import Candidates, pick
 from nightshift.generate.behaviour.shop import Behaviour
 from nightshift.generate.behaviour.vectors import item_vectors
 from nightshift.generate.hashing import splitmix
 from nightshift.generate.sources import Sources
-from nightshift.generate.strategies.behaviour_vae import first_distinct
+from nightshift.generate.strategies.behaviour_gan import first_allowed
+from nightshift.generate.strategies.behaviour_vae import first_new
+from nightshift.generate.strategies.seq_generator import SeqGenerator
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 from nightshift.stages import Ran
@@ -167,9 +170,34 @@ def test_an_order_is_that_of_customers(towns: Sources, behaviour: Behaviour) -> 
 
 def test_draws_without_replacement_pass_over_what_came_before() -> None:
     found = np.array([[5, 5, 3, 5, 1], [2, 2, 2, 2, 4]])
-    rows, total = first_distinct(found, -found.astype(float), np.array([3, 2]), 3)
+    never = np.zeros(found.shape, dtype=bool)
+    rows, total = first_new(found, -found.astype(float), never, np.array([3, 2]), 3)
     assert rows.tolist() == [[5, 3, 1], [2, 4, -1]]
     assert total.tolist() == [-9, -6]
+    once = never.copy()
+    once[0, 1] = True
+    assert first_new(found, -found * 1.0, once, np.array([3, 2]), 3)[0][0].tolist() == [5, 5, 3]
+    drawn, before = np.array([[7, 8], [7, 8], [7, 7]]), np.array([[7], [7], [7]], dtype=np.int32)
+    may = np.array([False, True, False])
+    assert first_allowed(drawn, before, may).tolist() == [8, 7, 7]
+
+
+def test_items_come_again_as_often_as_customers_take_them_again(tmp_path: Path) -> None:
+    over = {"seq_generator": {"steps": 60, "batch": 64, "learning_rate": 1e-2, "sequences": 1500}}
+    shop = two_towns(tmp_path, repeats=True, over=over)
+    made = sequences(make(SeqGenerator(shop)))
+    share = [
+        np.mean([1 - len(set(one)) / len(one) for one in some])
+        for some in (made, [one[:10] for one in real_sequences(shop)])
+    ]
+    assert share[1] > 0.03
+    assert share[0] == pytest.approx(share[1], rel=0.3)
+    rows = np.array([[1, 2, 1, -1, -1], [3, 3, 3, 4, -1]], dtype=np.int32)
+    assert again(rows).tolist() == [
+        [False, False, True, False, False],
+        [False, True, True] + [False] * 2,
+    ]
+    assert rate(rows) == 3 / 7
 
 
 def test_vectors_know_who_is_had_together(towns: Sources, behaviour: Behaviour) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.generate.behaviour.noise import normal, uniform
+from nightshift.generate.behaviour.repeats import allowed
 from nightshift.generate.behaviour.vectors import item_vectors, on_sphere
 from nightshift.generate.fits import Tensors
 from nightshift.generate.strategies.base import Price, Refused
@@ -117,6 +118,7 @@ class BehaviourGan(MadeUpCustomers):
         conditions = torch.from_numpy(people.conditions)
         noise = uniform(people.hashes, own.length * _SPARE, salt=_ITEM)
         noise = noise.reshape(-1, own.length, _SPARE)
+        may = allowed(people.hashes, own.length, self.tolerance)
         rows = np.full((len(people), own.length), -1, dtype=np.int32)
 
         def become(points: Tensor, place: int) -> Tensor:
@@ -124,7 +126,7 @@ class BehaviourGan(MadeUpCustomers):
                 found = self.decoder.nearest(points, _SPARE)
             else:
                 found = self.decoder.near(points, noise[:, place])
-            chosen = self._first_allowed(found, rows[:, :place])
+            chosen = first_allowed(found, rows[:, :place], may[:, place])
             inside = place < people.lengths
             rows[inside, place] = chosen[inside]
             return self.decoder.vectors[torch.from_numpy(chosen)]
@@ -139,12 +141,20 @@ class BehaviourGan(MadeUpCustomers):
         judged = self.critic(items * mask[..., None], mask, conditions)
         return rows, judged.double().numpy()
 
-    def _first_allowed(
-        self, found: npt.NDArray[np.int64], before: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.int64]:
-        """Of draws [n, spare], the first that may follow: [n]."""
-        if self.behaviour.repeats:
-            return found[:, 0]
-        taken = (found[:, :, None] == before[:, None, :]).any(axis=2)
-        first: npt.NDArray[np.int64] = found[np.arange(len(found)), taken.argmin(axis=1)]
-        return first
+
+def first_allowed(
+    found: npt.NDArray[np.int64], before: npt.NDArray[np.int32], may: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """The first of each row's draws that came not before, or may have.
+
+    Args:
+        found: [n, draws].
+        before: [n, places] what the row has so far.
+        may: [n] whether one of those may come again.
+
+    Returns:
+        [n]; the first draw where every one came before.
+    """
+    taken = (found[:, :, None] == before[:, None, :]).any(axis=2) & ~may[:, None]
+    first: npt.NDArray[np.int64] = found[np.arange(len(found)), taken.argmin(axis=1)]
+    return first

@@ -22,11 +22,12 @@ from nightshift.compute import set_up_torch
 from nightshift.generate.behaviour.conditions import Kinds
 from nightshift.generate.behaviour.copies import copied
 from nightshift.generate.behaviour.noise import uniform
-from nightshift.generate.behaviour.shop import MIN_CUSTOMERS, Behaviour
+from nightshift.generate.behaviour.repeats import again, rate
+from nightshift.generate.behaviour.shop import MIN_CUSTOMERS, Behaviour, Stretches
 from nightshift.generate.fits import Tensors
-from nightshift.generate.hashing import Hashes, combine, stable_hash
+from nightshift.generate.hashing import Hashes, combine, splitmix, stable_hash
 from nightshift.generate.samples import as_samples, empty_samples
-from nightshift.generate.strategies.base import WISHES, Chunk, Strategy, count_dropped
+from nightshift.generate.strategies.base import WISHES, Chunk, Refused, Strategy, count_dropped
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -35,6 +36,8 @@ _CONDITIONS = 20_000
 """Real stretches whose conditions are kept to draw from."""
 _SHARES = 50_000
 """Stretches counted for how often each item occurs."""
+_TRIED = 2000
+"""Sequences drawn to see how often the model repeats an item."""
 _ATTEMPTS = 5
 """A sequence that a customer had is drawn anew so often; then it is dropped. Short and common ones
 are, and dropping them at once would leave too few short ones."""
@@ -116,6 +119,7 @@ class MadeUpCustomers(Strategy):
         self.kinds = Kinds.of(self.sources, self.behaviour, tensors["kind_of_item"])
         self._conditions, self._lengths = tensors["conditions"], tensors["lengths"]
         self._cumulative = np.cumsum(tensors["weights"])
+        self.tolerance = float(tensors["tolerance"][0])
         self.load(tensors)
 
     def _learn(self) -> Tensors:
@@ -125,12 +129,28 @@ class MadeUpCustomers(Strategy):
         self.kinds = Kinds.of(self.sources, self.behaviour)
         seen = self.behaviour.draw(np.random.default_rng([self.seed, 41]), _CONDITIONS)
         conditions = self.kinds.of_stretches(seen, self.behaviour)
-        return self.learn() | {
+        tensors = self.learn()
+        return tensors | {
             "kind_of_item": self.kinds.kind_of_item,
             "conditions": conditions,
             "lengths": seen.lengths,
             "weights": _rarity(conditions, self.own.rare),
+            "tolerance": np.array([self._tolerance(tensors, seen, conditions)]),
         }
+
+    def _tolerance(self, tensors: Tensors, seen: Stretches, conditions: Ints) -> float:
+        """At which the model repeats items as often as customers do; 0 where nobody does."""
+        wanted = rate(seen.rows)
+        try:
+            self.load(tensors)
+        except Refused:
+            return 0.0  # `fit` says it
+        if not self.behaviour.repeats or wanted == 0:
+            return 0.0
+        self.tolerance = 1.0
+        people = People(splitmix(np.arange(_TRIED, dtype=np.uint64)), conditions, seen.lengths)
+        found = rate(self.draw(people.take(np.arange(_TRIED))).rows)
+        return min(1.0, wanted / found) if found else 1.0
 
     def shares(self) -> Floats:
         """How often each item occurs in stretches: [items]."""
@@ -157,11 +177,11 @@ class MadeUpCustomers(Strategy):
         drawn = self.draw(people)
         bad = self._bad(drawn.rows)
         for attempt in range(1, _ATTEMPTS):
-            again = np.flatnonzero(bad.any(axis=0))
-            if not len(again):
+            worse = np.flatnonzero(bad.any(axis=0))
+            if not len(worse):
                 break
-            drawn.replace(again, self.draw(people.take(again).anew(attempt)))
-            bad[:, again] = self._bad(drawn.rows[again])
+            drawn.replace(worse, self.draw(people.take(worse).anew(attempt)))
+            bad[:, worse] = self._bad(drawn.rows[worse])
         kept = np.flatnonzero(~bad.any(axis=0))
         return Chunk(
             samples=self._samples(people, drawn, kept),
@@ -175,8 +195,8 @@ class MadeUpCustomers(Strategy):
 
     def _bad(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
         """Which sequences a customer had, and which repeat where nobody does: [2, n]."""
-        again = _repeats(rows) & (not self.behaviour.repeats)
-        return np.stack([copied(rows, self.behaviour), again])
+        repeated = again(rows).any(axis=1) & (not self.behaviour.repeats)
+        return np.stack([copied(rows, self.behaviour), repeated])
 
     def _people(self, targets: pl.DataFrame) -> People:
         """Whom the targets stand for: [samples wanted]."""
@@ -234,15 +254,6 @@ def _rarity(conditions: Ints, power: float) -> Floats:
     weights: Floats = counts[cell.ravel()].astype(np.float64) ** -power
     weights /= weights.sum()
     return weights
-
-
-def _repeats(rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """Which sequences have an item twice: [n]."""
-    ordered = np.sort(rows, axis=1)
-    found: npt.NDArray[np.bool_] = (
-        (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
-    ).any(axis=1)
-    return found
 
 
 def _lists(rows: npt.NDArray[np.int32], ids: pl.Series) -> pl.Series:

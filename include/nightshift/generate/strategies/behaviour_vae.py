@@ -10,6 +10,7 @@ import numpy.typing as npt
 from nightshift.generate.behaviour.mixture import Mixture
 from nightshift.generate.behaviour.noise import normal, uniform
 from nightshift.generate.behaviour.order import Order
+from nightshift.generate.behaviour.repeats import again, allowed
 from nightshift.generate.behaviour.vectors import item_vectors
 from nightshift.generate.fits import Tensors
 from nightshift.generate.strategies.base import Price
@@ -120,7 +121,7 @@ class BehaviourVae(MadeUpCustomers):
     def _baskets(
         self, people: People, items: Any
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """Distinct items of each [n, length], and their log-probability [n]."""
+        """The items of each [n, length], and their log-probability [n]."""
         import torch
 
         from nightshift.generate.behaviour.sampling import pick
@@ -134,27 +135,31 @@ class BehaviourVae(MadeUpCustomers):
         queries = self.model.queries(torch.from_numpy(latent).float(), condition)
         noise = uniform(people.hashes, _SPARE * own.length, salt=_ITEM)
         found, log_p = pick(queries @ items + self.model.items.bias, noise)
-        return first_distinct(found, log_p, people.lengths, own.length)
+        may = allowed(people.hashes, noise.shape[1], self.tolerance)
+        return first_new(found, log_p, may, people.lengths, own.length)
 
 
-def first_distinct(
+def first_new(
     found: npt.NDArray[np.int64],
     log_p: npt.NDArray[np.float64],
+    may: npt.NDArray[np.bool_],
     lengths: npt.NDArray[np.int64],
     length: int,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
     """Draws with replacement, those that came before passed over: draws without replacement.
 
+    It is the same draw (successive sampling), and costs one pass over the catalogue.
+
     Args:
         found: [n, draws] with their log-probabilities.
+        may: [n, draws] which of them may have come before.
         lengths: [n] how many are wanted; where too few are distinct, an item comes twice.
 
     Returns:
         [n, length] item rows, -1 behind the last, and the sum of their log-probabilities.
     """
-    same = found[:, :, None] == found[:, None, :]
-    again = np.tril(same, -1).any(axis=2)
-    order = np.argsort(again, axis=1, kind="stable")[:, :length]
+    passed = again(found.astype(np.int32)) & ~may
+    order = np.argsort(passed, axis=1, kind="stable")[:, :length]
     rows = np.take_along_axis(found, order, axis=1)
     inside = np.arange(length) < lengths[:, None]
     total = np.where(inside, np.take_along_axis(log_p, order, axis=1), 0.0).sum(axis=1)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.generate.behaviour.noise import uniform
+from nightshift.generate.behaviour.repeats import allowed
 from nightshift.generate.behaviour.vectors import item_vectors
 from nightshift.generate.fits import Tensors
 from nightshift.generate.strategies.base import Price
@@ -94,20 +95,19 @@ class SeqGenerator(MadeUpCustomers):
         state, previous = model.first(condition), model.start.expand(len(people), -1)
         rows = np.full((len(people), own.length), -1, dtype=np.int32)
         log_p = np.zeros(len(people))
-        barred = None if self.behaviour.repeats else torch.zeros(len(people), len(items))
+        may = torch.from_numpy(allowed(people.hashes, own.length, self.tolerance))
+        had = torch.zeros(len(people), len(items), dtype=torch.bool)
         for place in range(own.length):
             query, state = model.step(previous, state, condition)
             logits = query @ items.T + model.items.bias
-            if barred is not None:
-                logits = logits + barred
+            logits = logits.masked_fill(had & ~may[:, place : place + 1], -torch.inf)
             found, likely = pick(
                 logits, noise[:, place : place + 1], top_k=own.top_k, temperature=own.temperature
             )
             found, likely = found[:, 0], likely[:, 0]
             at = torch.from_numpy(found)
             previous = items[at]
-            if barred is not None:
-                barred[torch.arange(len(at)), at] = -torch.inf
+            had[torch.arange(len(at)), at] = True
             inside = place < people.lengths
             rows[inside, place] = found[inside]
             log_p += np.where(inside, likely, 0.0)
