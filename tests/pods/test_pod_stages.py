@@ -67,7 +67,7 @@ def test_a_retry_goes_on_where_an_evicted_shard_stopped(
 ) -> None:
     small = {
         "NIGHTSHIFT_GENERATE__STRATEGIES": '["negatives"]',
-        "NIGHTSHIFT_GENERATE__CHUNK_TARGETS": "2",
+        "NIGHTSHIFT_GENERATE__CHUNK_TARGETS": "1",
         "NIGHTSHIFT_GENERATE__BUDGET__SAMPLES": "2000",
         "NIGHTSHIFT_TEXT__MAX_TOKENS": "8",
     }
