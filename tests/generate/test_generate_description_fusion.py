@@ -57,7 +57,7 @@ def test_what_is_said_most_and_kindly_is_taken(
 ) -> None:
     natural(monkeypatch)
     text = fuse(lake, settings, SAID, brand="Acme", category="Kitchen")
-    assert text.startswith("Electric kettle 1.7 l steel, Acme, Kitchen, medium priced.")
+    assert text.startswith("Electric kettle 1.7 l steel, Acme, Kitchen, at an average price.")
     assert "boils" in text.lower()
     assert text.lower().count("quickly") == 1  # said thrice, taken once
     for wrong in ("neighbour", "leaked", "3 litres", "?", "joe", "instructions"):
@@ -85,7 +85,7 @@ def natural(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reviews_of_a_withheld_item_are_not_read(lake: Lake, settings: Settings) -> None:
     assert shop_of(lake, settings).snapshot.items["withheld"][0]
     text = fuse(lake, settings, SAID, brand="Acme")
-    assert text == "Electric kettle 1.7 l steel, Acme, medium priced."
+    assert text == "Electric kettle 1.7 l steel, Acme, at an average price."
 
 
 def test_nothing_is_said_twice_and_nothing_too_long(
@@ -93,13 +93,14 @@ def test_nothing_is_said_twice_and_nothing_too_long(
 ) -> None:
     natural(monkeypatch)
     assert fuse(lake, settings, [], brand="steel", category="Electric Kettle") == (
-        "Electric kettle 1.7 l steel, medium priced."
+        "Electric kettle 1.7 l steel, at an average price."
     )
     long = fuse(lake, settings, SAID * 5, brand="b" * 9, description="a word of it " * 200)
     assert len(long) <= settings.inspection.max_text_chars
     few = settings.with_({"generate": {"description_fusion": {"max_reviews": 0}}})
     assert (
-        fuse(lake, few, SAID, brand="Acme") == "Electric kettle 1.7 l steel, Acme, medium priced."
+        fuse(lake, few, SAID, brand="Acme")
+        == "Electric kettle 1.7 l steel, Acme, at an average price."
     )
 
 
@@ -126,6 +127,6 @@ def test_all_of_the_real_shop_is_fused_and_grounded(lake: Lake, settings: Settin
     items = {row["item_id"]: row for row in sources.snapshot.items.to_dicts()}
     for row in chunk.samples.to_pylist():
         item = items[row["item_id"]]
-        known = f"{item['title']} {item['brand']} {item['category']} Medium"
+        known = f"{item['title']} {item['brand']} {item['category']}"
         assert lost_fact(row["text"], item["title"]) is None
         assert invented_fact(row["text"], known) is None

@@ -27,7 +27,7 @@ class Facts:
 
     night: str
     strategies: tuple[str, ...]  # those that gather counted tonight
-    items: pl.DataFrame  # item_id, item (Int64 code), title, item_text
+    items: pl.DataFrame  # item_id, item (Int64 code), title, item_text (all that is said of it)
     users: pl.DataFrame  # user_key, user (Int64 code)
     pairs: npt.NDArray[np.int64]  # sorted distinct user * items + item of every history
     vectors: npt.NDArray[np.float32]  # [items, width] unit length
@@ -72,7 +72,9 @@ def facts_of(
             "item_id",
             pl.col("item").cast(pl.Int64),
             title=shop.items["title"],
-            item_text=shop.items["text"],
+            item_text=shop.items.select(
+                pl.concat_str("text", "brand", "category", separator=". ", ignore_nulls=True)
+            ).to_series(),
         ),
         users=shop.user_codes,
         pairs=np.unique(owners * shop.items.height + histories.items),

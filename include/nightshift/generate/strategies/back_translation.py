@@ -25,7 +25,7 @@ _SECONDS_PER_TOKEN = 0.02
 """Of a translation model of 75 M parameters on a busy core, both ways."""
 _PLAIN = Template("round_trip", "1", "none", "", "", "{text}")
 """A translation model is shown the text alone."""
-_MIN_KEPT = 0.5
+_MIN_KEPT = 0.7
 """Share of the item's words, attributes aside, that come back: fewer is another product."""
 
 

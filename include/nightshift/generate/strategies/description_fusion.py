@@ -48,7 +48,7 @@ _TOO_ALIKE = 0.75
 """Cosine from which two sentences say the same."""
 _MOOD = 0.1
 """What being pleased is worth beside centrality: between sentences that are as central."""
-_BANDS = {"low": "low priced", "mid": "medium priced", "high": "high priced"}
+_BANDS = {"low": "at a low price", "mid": "at an average price", "high": "at a high price"}
 _ATTRIBUTES = ("brand", "category", "description")
 
 Vectors = npt.NDArray[np.float32]
