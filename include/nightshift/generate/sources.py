@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nightshift.generate.adapters import Taught
     from nightshift.generate.engines.base import Engine
     from nightshift.generate.templates import Template
+    from nightshift.text.encoder import Encoder
 
 
 class Sources:
@@ -58,6 +59,13 @@ class Sources:
             raise StageFailed("A strategy asks for the vectors of texts before there are any.")
         tensors = load_file(self.lake.local_path(self._vectors.file("items.safetensors")))
         return tensors["vectors"].astype(np.float32), tensors["row_of_item"]
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The sentence encoder of the vectors; loaded at its first text."""
+        from nightshift.text.encoder import Encoder
+
+        return Encoder(self.settings)
 
     @cached_property
     def item_hashes(self) -> Hashes:

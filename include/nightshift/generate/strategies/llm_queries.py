@@ -10,9 +10,11 @@ A small model asked for a misspelling writes nonsense: it writes a query, and th
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,9 +24,15 @@ from nightshift.generate.hashing import combine, gumbel, stable_hash
 from nightshift.generate.queries import Pair, read_query, shown
 from nightshift.generate.search_log import example_pairs, shipped_examples, shop_pairs
 from nightshift.generate.shortage import MIN_LETTERS
-from nightshift.generate.strategies.prompted import PromptedStrategy, Row, one_item_a_text
+from nightshift.generate.strategies.prompted import (
+    VOTES,
+    PromptedStrategy,
+    Row,
+    one_item_a_text,
+)
 from nightshift.generate.templates import Fields
 from nightshift.generate.typos import misspell
+from nightshift.text.encoder import encoder_digest
 
 _TEXT_CHARS = 100
 """A product's line in a prompt; reading prompts costs more than writing queries."""
@@ -32,6 +40,9 @@ _EXAMPLE_CHARS = 60
 """A product's line in an example; every token of the examples is attended to by every token."""
 _PER_QUERY = 3
 """Items of one query that an adapter learns from: more would teach it that query by heart."""
+_NEARNESS = 0.15
+"""A difference of cosine that counts as much as an answer that comes e times as often: about the
+spread of either among answers."""
 _MISSPELT = "misspelling"
 _SALT = 2
 """Another hash than the ranking's and the chunks': which intents an item gets is independent."""
@@ -125,6 +136,45 @@ class LlmQueries(PromptedStrategy):
             dtype=pl.List(pl.String),
         )
 
+    @property
+    def candidates(self) -> int:
+        return int(self.own_settings["candidates"])
+
+    def reads(self, targets: pl.DataFrame) -> Any:
+        """With an encoder that chooses, that as well."""
+        known = super().reads(targets)
+        return known if self.candidates == 1 else [*known, encoder_digest(self.sources.settings)]
+
+    def choose(
+        self, answers: list[list[Row]], prompted: Sequence[Row], dropped: Counter[str]
+    ) -> list[list[Row]]:
+        """Of each prompt's answers the one that came often and is about the product.
+
+        Self-consistency (Wang et al., 2023) tells what the model is sure of, a sentence encoder
+        what belongs to the product; neither asks for the product's own words.
+        """
+        if self.candidates == 1:
+            kept = super().choose(answers, prompted, dropped)
+            return [[self._typed(found) for found in rows] for rows in kept]
+        flat = [(row, found) for rows, row in zip(answers, prompted, strict=True) for found in rows]
+        if not flat:
+            return answers
+        encode = self.sources.encoder.encode
+        products = list(dict.fromkeys(row["text"] for row, _ in flat))
+        place = {text: n for n, text in enumerate(products)}
+        about = encode(products, label="products")[[place[row["text"]] for row, _ in flat]]
+        texts = encode([found["text"] for _, found in flat], label="answers")
+        for (_, found), near in zip(flat, (about * texts).sum(axis=1), strict=True):
+            found["scores"] |= {"near": round(float(near), 3)}
+        kept = []
+        for rows in answers:
+            least = self.own_settings["min_similarity"]
+            good = [found for found in rows if found["scores"]["near"] >= least]
+            if rows and not good:
+                dropped["off_topic"] += 1
+            kept.append([self._typed(max(good, key=_rank))] if good else [])
+        return kept
+
     def read(self, raw: str, row: Row, shots: Sequence[Fields]) -> Row | str:
         examples = [Pair(shot["text"], shot["query"]) for shot in shots]
         query, reason = read_query(raw, row["text"], row["title"], examples)
@@ -132,13 +182,17 @@ class LlmQueries(PromptedStrategy):
             return reason
         tokens, source = words(query), set(words(row["text"]))
         share = sum(token in source for token in tokens) / len(tokens)
-        if row["wanted"] == _MISSPELT and not self._model_misspells:
-            query = misspell(query, self.seed, row["item_id"])
         return {
             "text": query,
             "scores": {"from_text": round(share, 3)},
             "intent": row["wanted"],
         }
+
+    def _typed(self, found: Row) -> Row:
+        """As it is typed: a misspelling that the model was not asked for is made now."""
+        if found["intent"] != _MISSPELT or self._model_misspells:
+            return found
+        return found | {"text": misspell(found["text"], self.seed, found["item_id"])}
 
     def finish(self, rows: list[Row], dropped: Counter[str]) -> list[Row]:
         """Each item's queries once: two intents may have led to the same words."""
@@ -152,3 +206,7 @@ class LlmQueries(PromptedStrategy):
                 known.add(key)
                 kept.append(row)
         return kept
+
+
+def _rank(found: Row) -> float:
+    return math.log(found[VOTES]) + float(found["scores"]["near"]) / _NEARNESS

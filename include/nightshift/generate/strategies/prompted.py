@@ -26,6 +26,8 @@ from nightshift.generate.sources import Sources
 from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy
 from nightshift.generate.templates import Fields, Template, template
 
+VOTES = "votes"
+"""How many of a prompt's answers were this one; in the lineage where there were several."""
 _TOP_K = 50
 Row = dict[str, Any]
 
@@ -37,6 +39,11 @@ class PromptedStrategy(Strategy):
     """The template: `prompts/NAME.txt`."""
     seconds_per_token: ClassVar[float] = 0.006
     """Of a generated one, reading the prompt included: SmolLM2-135M, CTranslate2, a busy core."""
+
+    @property
+    def candidates(self) -> int:
+        """Answers that are asked for each that is wanted, to choose from."""
+        return 1
 
     @abstractmethod
     def asked(self, targets: pl.DataFrame) -> pl.DataFrame:
@@ -133,26 +140,47 @@ class PromptedStrategy(Strategy):
                 max_new_tokens=own["max_new_tokens"],
                 temperature=self._asks("temperature"),
                 top_k=_TOP_K,
-                per_prompt=int(readable["budget"].max()),  # type: ignore[arg-type]
+                per_prompt=int(readable["budget"].max()) * self.candidates,  # type: ignore[arg-type]
                 seed=self._chunk_seed(asked),
             ),
             prefix=self.template.prefix(shots),
         )
-        rows: list[Row] = []
+        found_by_prompt: list[list[Row]] = []
         for raws, row in zip(written.texts, prompted, strict=True):
-            known: set[str] = set()
-            for raw in raws[: row["budget"]]:
+            answers: dict[str, Row] = {}
+            lost: list[str] = []
+            for raw in raws[: row["budget"] * self.candidates]:
                 found = self.read(raw, row, shots)
                 if isinstance(found, str):
-                    dropped[found] += 1
-                elif found["text"] in known:
-                    dropped["duplicate"] += 1
+                    lost.append(found)
+                elif found["text"] in answers:
+                    answers[found["text"]][VOTES] += 1
+                    lost.append("duplicate")
                 else:
-                    known.add(found["text"])
-                    place = {"item_id": row["item_id"], "user_key": row["user_key"]}
-                    rows.append(place | found)
-        samples = self._samples(self.finish(rows, dropped))
+                    place = {"item_id": row["item_id"], "user_key": row["user_key"], VOTES: 1}
+                    answers[found["text"]] = place | found
+            # An answer is missed only where no other one stands in for it.
+            dropped.update(lost[: max(row["budget"] - len(answers), 0)])
+            found_by_prompt.append(list(answers.values()))
+        kept = self.choose(found_by_prompt, prompted, dropped)
+        samples = self._samples(self.finish([row for rows in kept for row in rows], dropped))
         return Chunk(samples, dict(sorted(dropped.items())), written.tokens)
+
+    def choose(
+        self,
+        answers: list[list[Row]],
+        prompted: Sequence[Row],
+        dropped: Counter[str],  # noqa: ARG002
+    ) -> list[list[Row]]:
+        """The answers to each prompt that are kept, as many as its `budget` at most.
+
+        Args:
+            answers: of each prompt the distinct ones in the order written; VOTES says how often
+                each came.
+            prompted: rows of `asked`.
+            dropped: an answer that is missed for a reason is counted here.
+        """
+        return [rows[: row["budget"]] for rows, row in zip(answers, prompted, strict=True)]
 
     def finish(self, rows: list[Row], dropped: Counter[str]) -> list[Row]:  # noqa: ARG002
         """The chunk's rows once more, all together: where answers are looked up, say."""
@@ -194,6 +222,8 @@ class PromptedStrategy(Strategy):
             "examples": self.examples()[1],
         }
         frame = pl.DataFrame(rows, infer_schema_length=None)
+        if self.candidates == 1:
+            frame = frame.drop(VOTES)
         given = {"label": 1.0, "weight": 1.0, "scores": None}
         frame = frame.with_columns(
             pl.lit(value).alias(name) for name, value in given.items() if name not in frame.columns
