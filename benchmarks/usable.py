@@ -34,7 +34,7 @@ NIGHT = "2017-11-20"
 BEFORE = "2017-11-01T00:00:00Z"
 """When the searches were typed that are learnt from, in a data set without times."""
 DATA = {
-    "default": "The Complete Journey, 300 households",
+    "default": "The Complete Journey, 150 households, October and November",
     "crowdflower": "CrowdFlower search relevance, half of its queries learnt from",
 }
 SHEET = ("id", "product", "search", "usable")
@@ -82,7 +82,10 @@ def make(asked: argparse.Namespace, home: Path) -> int:
         {
             "home": str(home),
             "night": {"first": NIGHT},
-            "generate": {"strategies": ["llm_queries"], "budget": {"samples": asked.samples}},
+            "generate": {
+                "strategies": ["llm_queries"],
+                "budget": {"samples": asked.samples, "tokens": asked.samples * 100},
+            },
         }
     )
     night, lake, started = Night.parse(NIGHT), Lake.of(settings), time.monotonic()
@@ -137,7 +140,9 @@ def load(asked: argparse.Namespace, settings: Any, home: Path) -> list[dict[str,
     from nightshift.store.loaders import load as load_shop
 
     if asked.shop == "default":
-        load_shop("complete-journey", settings, households=300, sold_only=True)
+        load_shop(
+            "complete-journey", settings, households=150, since="2017-10-01", until="2017-11-21"
+        )
         return []
     with _opened(asked.path) as lines:
         pairs = list(csv.DictReader(lines))

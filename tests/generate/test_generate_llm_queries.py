@@ -37,7 +37,7 @@ def llm_settings(settings: Settings, with_models: Path) -> Settings:
                 "strategies": ["llm_queries"],
                 "chunk_targets": 8,
                 "budget": {"samples": 24},
-                "llm_queries": {"shots": 4, "max_new_tokens": 12},
+                "llm_queries": {"shots": 4, "max_new_tokens": 12, "candidates": 2},
             }
         }
     )
@@ -50,7 +50,7 @@ def test_real_queries_through_the_stages(lake: Lake, llm_settings: Settings) -> 
     stats, samples = ran.manifest.stats, lake.read(ran.manifest, "samples.parquet")
     assert stats["made"] == samples.height >= 12
     assert stats["made"] + sum(stats["dropped"].values()) == plan.stats["samples"]["llm_queries"]
-    assert 0 < stats["tokens"] <= 24 * 12
+    assert 0 < stats["tokens"] <= 24 * 12 * 2
     assert samples.to_arrow().cast(contracts.SAMPLES).schema == contracts.SAMPLES
     assert samples["kind"].unique().to_list() == ["query"]
     assert samples["user_key"].null_count() == samples.height
@@ -115,14 +115,17 @@ class Echo:
         self.identity = {"engine": "echo", "version": "0", "compute_type": "none"}
         self.model = {"name": "echo", "digest": "0"}
         self.prefixes: list[str] = []
+        self.answers = ["green tea"]
 
     def generate(self, prompts: list[str], sampling: Sampling, *, prefix: str = "") -> Generated:
         self.prefixes.append(prefix)
-        return Generated([["green tea"] * sampling.per_prompt for _ in prompts], len(prompts))
+        answers = self.answers * sampling.per_prompt
+        return Generated([answers[: sampling.per_prompt] for _ in prompts], len(prompts))
 
 
 def with_searches(lake: Lake, settings: Settings) -> LlmQueries:
-    sources = sources_of(lake, settings)
+    alone = settings.with_({"generate": {"llm_queries": {"candidates": 1}}})
+    sources = sources_of(lake, alone)
     sources.__dict__["engine"] = Echo()
     return LlmQueries(sources)
 
@@ -189,3 +192,87 @@ def test_the_same_chunk_of_another_night_is_not_paid_for(
     assert chunk_key(tonight, targets.head(7)) != chunk_key(tonight, targets)
     warmer = llm_settings.with_({"generate": {"llm_queries": {"temperature": 0.9}}})
     assert chunk_key(LlmQueries(sources_of(lake, warmer)), targets) != chunk_key(tonight, targets)
+
+
+def asked_with(lake: Lake, settings: Settings, answers: list[str], **own: object) -> LlmQueries:
+    """The strategy, its model answering the same to everything."""
+    choosing = {"candidates": len(answers), "per_item": 1, **own}
+    sources = sources_of(lake, settings.with_({"generate": {"llm_queries": choosing}}))
+    engine = Echo()
+    engine.answers = answers
+    sources.__dict__["engine"] = engine
+    return LlmQueries(sources)
+
+
+def one_target(lake: Lake, title: str, budget: int = 1) -> pl.DataFrame:
+    items = lake.read(lake.get("snapshot", f"night={NIGHT.key}"), "items.parquet")
+    found = items.filter(pl.col("title").str.starts_with(title)).head(1)
+    return found.select(
+        "item_id",
+        user_key=pl.lit(None, pl.String),
+        shortage=pl.lit(1.0),
+        budget=pl.lit(budget, pl.Int64),
+    )
+
+
+def test_of_several_answers_the_one_that_is_sure_and_about_the_product(
+    lake: Lake, llm_settings: Settings
+) -> None:
+    plain = {"intents": {"misspelling": 0}}
+    milk = one_target(lake, "FLUID MILK")
+
+    def written(*answers: str) -> tuple[list[str], dict[str, int]]:
+        chunk = asked_with(lake, llm_settings, list(answers), **plain).generate(milk)
+        return chunk.samples["text"].to_pylist(), chunk.dropped
+
+    near_and_far = ["motor oil", "skimmed milk", "garden hose", "desk lamp"]
+    assert written(*near_and_far) == (["skimmed milk"], {})
+    # No word of it is the product's: it is a hard query, and not junk.
+    assert written("motor oil", "dairy drink", "garden hose") == (["dairy drink"], {})
+    # What comes back again and again wins over what is a little nearer.
+    sure = ["whole dairy"] * 4 + ["gallon of milk"]
+    assert written(*sure)[0] == ["whole dairy"]
+    assert written("motor oil", "garden hose") == ([], {"off_topic": 1})
+    # Junk counts only where nothing stands in for it.
+    assert written("see www.evil.com", "skimmed milk") == (["skimmed milk"], {})
+    assert written("see www.evil.com", "milk for the")[1] == {"personal_data": 1}
+
+
+def test_each_item_gets_different_intents_and_keeps_them(
+    lake: Lake, llm_settings: Settings
+) -> None:
+    strategy = asked_with(lake, llm_settings, ["green tea"], per_item=3)
+    targets = strategy.plan(1000)
+    asked = strategy.asked(targets)
+
+    assert set(asked["wanted"]) == INTENTS
+    assert asked.group_by("item_id").agg(pl.col("wanted").n_unique())["wanted"].to_list() == [
+        3
+    ] * len(targets)
+    shares = asked["wanted"].value_counts(normalize=True)
+    by_intent = dict(shares.iter_rows())
+    assert by_intent["attribute"] > by_intent["use"] > by_intent["gift"]
+    # Whatever else is planned, an item is asked for the same.
+    few = strategy.asked(targets[5:9])
+    assert (
+        few["wanted"].to_list()
+        == asked.filter(pl.col("item_id").is_in(targets[5:9]["item_id"].implode()))[
+            "wanted"
+        ].to_list()
+    )
+    # And the slip of a misspelling is not asked of the model.
+    assert "misspelling" not in asked["intent"].to_list()
+
+
+def test_a_slip_is_ours_unless_the_model_is_to_make_it(lake: Lake, llm_settings: Settings) -> None:
+    only = dict.fromkeys(sorted(INTENTS | {"any"}), 0) | {"misspelling": 1}
+    milk = one_target(lake, "FLUID MILK")
+    ours = asked_with(lake, llm_settings, ["skimmed milk"], intents=only)
+    theirs = asked_with(lake, llm_settings, ["skimmed milk"], intents=only, typos="model")
+
+    [slip] = ours.generate(milk).samples["text"].to_pylist()
+    assert slip != "skimmed milk"
+    assert slip.endswith(" milk")
+    assert theirs.generate(milk).samples["text"].to_pylist() == ["skimmed milk"]
+    assert theirs.asked(milk)["intent"].to_list() == ["misspelling"]
+    assert ours.generate(milk).samples["text"].to_pylist() == [slip]

@@ -25,11 +25,17 @@ class LlmQueriesSettings(Section):
     typos: Literal["edit", "model"] = Field(
         "edit", description="who misspells: an edit of ours, or the model (a small one cannot)"
     )
+    candidates: int = Field(
+        5, ge=1, description="answers to choose from for each query; 1: the first is taken"
+    )
+    min_similarity: float = Field(
+        0.35, ge=-1, le=1, description="of a chosen query with its product (candidates > 1)"
+    )
     shots: int = Field(6, ge=0, description="few-shot examples in a prompt")
     temperature: float = Field(0.7, ge=0)
     adapted_shots: int = Field(0, ge=0, description="examples where an adapter has learnt these")
     adapted_temperature: float = Field(
-        0.0, ge=0, description="where an adapter has learnt these prompts; 0: the likeliest words"
+        0.7, ge=0, description="where an adapter has learnt these prompts; 0: one answer"
     )
     max_new_tokens: int = Field(16, ge=1)
 

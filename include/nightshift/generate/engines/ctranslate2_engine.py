@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.errors import EngineError
-from nightshift.generate.engines.base import Generated, Sampling, first_line
+from nightshift.generate.engines.base import Generated, Sampling, first_line, prompt_hash
 from nightshift.generate.engines.local import LocalEngine
 from nightshift.generate.engines.model_files import ct2_folder
 from nightshift.generate.engines.tokens import Tokens
+
+_SEED_BITS = 32
 
 
 class CTranslate2Engine(LocalEngine):
@@ -81,7 +83,9 @@ class CTranslate2Engine(LocalEngine):
         if head:
             options["static_prompt"] = tokens.names(head)
         rows = tokens.encode(prompts)
-        generator = self._seedless if greedy else self._generator(sampling.seed)
+        # A call draws from one random state: other prompts, another one.
+        seed = prompt_hash(sampling.seed, prefix, *prompts) >> (64 - _SEED_BITS)
+        generator = self._seedless if greedy else self._generator(seed)
         ids: list[list[list[int]]] = [[] for _ in rows]
         try:
             for batch in _of_one_length(rows, self.settings.generate.engine.batch):

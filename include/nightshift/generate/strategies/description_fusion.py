@@ -26,7 +26,7 @@ from nightshift.generate.hashing import stable_hash
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
 from nightshift.generate.strategies.prompted import one_item_a_text
-from nightshift.text.encoder import Encoder, encoder_digest
+from nightshift.text.encoder import encoder_digest
 from nightshift.text.grounding import invented_fact, lost_fact
 from nightshift.text.sentiment import sentiment
 
@@ -88,10 +88,6 @@ class DescriptionFusion(Strategy):
         return self.sources.settings.inspection.max_text_chars
 
     @cached_property
-    def _encoder(self) -> Encoder:
-        return Encoder(self.sources.settings)
-
-    @cached_property
     def _reviews(self) -> pl.DataFrame:
         """`item_id` and `text` of up to twenty reviews of each item; none is of a withheld item."""
         reviews = self.sources.snapshot.reviews.select("item_id", "text").drop_nulls()
@@ -141,7 +137,7 @@ class DescriptionFusion(Strategy):
         flat = sorted({sentence for of_item in found.values() for sentence in of_item})
         if not flat:
             return {}
-        vectors = dict(zip(flat, self._encoder.encode(flat), strict=True))
+        vectors = dict(zip(flat, self.sources.encoder.encode(flat), strict=True))
         return {
             item_id: _central(
                 list(dict.fromkeys(of_item)),

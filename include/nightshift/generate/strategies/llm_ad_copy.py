@@ -60,4 +60,5 @@ class LlmAdCopy(ItemTexts):
         shared = about(text, row)
         if not shared:
             return "off_topic"
-        return {"text": text, "scores": {"from_text": shared}}
+        segment = None if row["segment"] == EVERYBODY else row["segment"]
+        return {"text": text, "segment": segment, "scores": {"from_text": shared}}

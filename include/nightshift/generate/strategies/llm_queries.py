@@ -11,10 +11,12 @@ A small model asked for a misspelling writes nonsense: it writes a query, and th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from nightshift.generate.cleaning import gives_orders, words
@@ -22,9 +24,15 @@ from nightshift.generate.hashing import combine, gumbel, stable_hash
 from nightshift.generate.queries import Pair, read_query, shown
 from nightshift.generate.search_log import example_pairs, shipped_examples, shop_pairs
 from nightshift.generate.shortage import MIN_LETTERS
-from nightshift.generate.strategies.prompted import PromptedStrategy, Row, one_item_a_text
+from nightshift.generate.strategies.prompted import (
+    Answers,
+    PromptedStrategy,
+    Row,
+    one_item_a_text,
+)
 from nightshift.generate.templates import Fields
 from nightshift.generate.typos import misspell
+from nightshift.text.encoder import encoder_digest
 
 _TEXT_CHARS = 100
 """A product's line in a prompt; reading prompts costs more than writing queries."""
@@ -32,7 +40,11 @@ _EXAMPLE_CHARS = 60
 """A product's line in an example; every token of the examples is attended to by every token."""
 _PER_QUERY = 3
 """Items of one query that an adapter learns from: more would teach it that query by heart."""
+_NEARNESS = 0.15
+"""A difference of cosine that counts as much as an answer that comes e times as often: about the
+spread of either among answers."""
 _MISSPELT = "misspelling"
+Cosines = npt.NDArray[np.float32]
 _SALT = 2
 """Another hash than the ranking's and the chunks': which intents an item gets is independent."""
 
@@ -125,6 +137,50 @@ class LlmQueries(PromptedStrategy):
             dtype=pl.List(pl.String),
         )
 
+    @property
+    def candidates(self) -> int:
+        return int(self.own_settings["candidates"])
+
+    def reads(self, targets: pl.DataFrame) -> Any:
+        """With an encoder that chooses, that as well."""
+        known = super().reads(targets)
+        return known if self.candidates == 1 else [*known, encoder_digest(self.sources.settings)]
+
+    def choose(self, answers: Sequence[Answers], dropped: Counter[str]) -> list[list[Row]]:
+        """Of each prompt's answers the one that came often and is about the product.
+
+        Self-consistency (Wang et al., 2023) tells what the model is sure of, a sentence encoder
+        what belongs to the product; neither asks for the product's own words.
+        """
+        if self.candidates == 1:
+            kept = super().choose(answers, dropped)
+        else:
+            kept = [self._best(found, near, dropped) for found, near in self._nearness(answers)]
+        return [[self._typed(row) for row in rows] for rows in kept]
+
+    def _nearness(self, answers: Sequence[Answers]) -> Iterator[tuple[Answers, Cosines]]:
+        """Each prompt's answers, and their cosines with its product: [answers]."""
+        if not any(found.rows for found in answers):
+            return
+        encode = self.sources.encoder.encode
+        products = encode([found.prompt["text"] for found in answers], label="products")
+        texts = encode([row["text"] for found in answers for row in found.rows], label="answers")
+        ends = np.cumsum([len(found.rows) for found in answers])
+        parts = np.split(texts, ends[:-1])
+        for found, product, own in zip(answers, products, parts, strict=True):
+            yield found, own @ product
+
+    def _best(self, found: Answers, near: Cosines, dropped: Counter[str]) -> list[Row]:
+        good = np.flatnonzero(near >= self.own_settings["min_similarity"])
+        if not good.size:
+            dropped["off_topic"] += bool(found.rows)
+            return []
+        rank = np.log(np.array(found.votes)[good]) + near[good] / _NEARNESS
+        best = int(good[rank.argmax()])
+        row = found.rows[best]
+        scores = row["scores"] | {"near": round(float(near[best]), 3)}
+        return [row | {"scores": scores, "votes": found.votes[best]}]
+
     def read(self, raw: str, row: Row, shots: Sequence[Fields]) -> Row | str:
         examples = [Pair(shot["text"], shot["query"]) for shot in shots]
         query, reason = read_query(raw, row["text"], row["title"], examples)
@@ -132,13 +188,17 @@ class LlmQueries(PromptedStrategy):
             return reason
         tokens, source = words(query), set(words(row["text"]))
         share = sum(token in source for token in tokens) / len(tokens)
-        if row["wanted"] == _MISSPELT and not self._model_misspells:
-            query = misspell(query, self.seed, row["item_id"])
         return {
             "text": query,
             "scores": {"from_text": round(share, 3)},
             "intent": row["wanted"],
         }
+
+    def _typed(self, found: Row) -> Row:
+        """As it is typed: a misspelling that the model was not asked for is made now."""
+        if found["intent"] != _MISSPELT or self._model_misspells:
+            return found
+        return found | {"text": misspell(found["text"], self.seed, found["item_id"])}
 
     def finish(self, rows: list[Row], dropped: Counter[str]) -> list[Row]:
         """Each item's queries once: two intents may have led to the same words."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,6 +35,18 @@ _CHARS_PER_TOKEN = 3.5
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the model answered to one prompt, as far as it could be read."""
+
+    prompt: Row
+    """A row of `asked`."""
+    rows: list[Row]
+    """Columns of samples, in the order written, no text twice."""
+    votes: list[int]
+    """How many answers said each."""
+
+
 class PromptedStrategy(Strategy):
     """A strategy whose samples a language model writes, one line a sample."""
 
@@ -41,6 +54,11 @@ class PromptedStrategy(Strategy):
     """The template: `prompts/NAME.txt`."""
     seconds_per_token: ClassVar[float] = 0.006
     """Of a generated one, reading the prompt included: SmolLM2-135M, CTranslate2, a busy core."""
+
+    @property
+    def candidates(self) -> int:
+        """Answers that are asked for each that is wanted, to choose from."""
+        return 1
 
     @abstractmethod
     def asked(self, targets: pl.DataFrame) -> pl.DataFrame:
@@ -101,9 +119,10 @@ class PromptedStrategy(Strategy):
     def price(self) -> Price:
         own = self.own_settings
         shown = self.template.prefix(self.examples()[0][: own["shots"]])
+        tokens = own["max_new_tokens"] * self.candidates
         return Price(
-            tokens=own["max_new_tokens"],
-            seconds=own["max_new_tokens"] * self.seconds_per_token,
+            tokens=tokens,
+            seconds=tokens * self.seconds_per_token,
             prompt_tokens=(len(shown) + _QUESTION_CHARS) / _CHARS_PER_TOKEN,
         )
 
@@ -142,25 +161,13 @@ class PromptedStrategy(Strategy):
                 max_new_tokens=own["max_new_tokens"],
                 temperature=self._asks("temperature"),
                 top_k=_TOP_K,
-                per_prompt=int(readable["budget"].max()),  # type: ignore[arg-type]
-                seed=self._chunk_seed(asked),
+                per_prompt=int(readable["budget"].max()) * self.candidates,  # type: ignore[arg-type]
+                seed=seed_of(self.seed, self.name),
             ),
             prefix=self.template.prefix(shots),
         )
-        rows: list[Row] = []
-        for raws, row in zip(written.texts, prompted, strict=True):
-            known: set[str] = set()
-            for raw in raws[: row["budget"]]:
-                found = self.read(raw, row, shots)
-                if isinstance(found, str):
-                    dropped[found] += 1
-                elif found["text"] in known:
-                    dropped["duplicate"] += 1
-                else:
-                    known.add(found["text"])
-                    place = {"item_id": row["item_id"], "user_key": row["user_key"]}
-                    rows.append(place | found)
-        samples = self._samples(self.finish(rows, dropped))
+        kept = self.choose(self._answers(written.texts, prompted, shots, dropped), dropped)
+        samples = self._samples(self.finish([row for rows in kept for row in rows], dropped))
         return Chunk(
             samples,
             dict(sorted(dropped.items())),
@@ -168,6 +175,47 @@ class PromptedStrategy(Strategy):
             prompt_tokens=written.prompt_tokens,
             cached=written.cached,
         )
+
+    def _answers(
+        self,
+        texts: Sequence[Sequence[str]],
+        prompted: Sequence[Row],
+        shots: Sequence[Fields],
+        dropped: Counter[str],
+    ) -> list[Answers]:
+        """What could be read of each prompt's continuations; what is missing is counted."""
+        answers = []
+        for raws, row in zip(texts, prompted, strict=True):
+            place = {"item_id": row["item_id"], "user_key": row["user_key"]}
+            rows: dict[str, Row] = {}
+            votes: Counter[str] = Counter()
+            lost: list[str] = []
+            for raw in raws[: row["budget"] * self.candidates]:
+                found = self.read(raw, row, shots)
+                if isinstance(found, str):
+                    lost.append(found)
+                    continue
+                if found["text"] in votes:
+                    lost.append("duplicate")
+                votes[found["text"]] += 1
+                rows.setdefault(found["text"], place | found)
+            # An answer is missed only where no other one stands in for it.
+            dropped.update(lost[: max(row["budget"] - len(rows), 0)])
+            answers.append(Answers(row, list(rows.values()), [votes[text] for text in rows]))
+        return answers
+
+    def choose(
+        self,
+        answers: Sequence[Answers],
+        dropped: Counter[str],  # noqa: ARG002
+    ) -> list[list[Row]]:
+        """The answers to each prompt that are kept, as many as its `budget` at most.
+
+        Args:
+            answers: of each prompt.
+            dropped: an answer that is missed for a reason is counted here.
+        """
+        return [found.rows[: found.prompt["budget"]] for found in answers]
 
     def finish(self, rows: list[Row], dropped: Counter[str]) -> list[Row]:  # noqa: ARG002
         """The chunk's rows once more, all together: where answers are looked up, say."""

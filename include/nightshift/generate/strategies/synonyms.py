@@ -29,7 +29,7 @@ from nightshift.generate.strategies.base import Chunk, Price, Strategy
 from nightshift.generate.strategies.prompted import one_item_a_text
 from nightshift.generate.wordnet import load_synonyms
 from nightshift.text.attributes import STOP_WORDS
-from nightshift.text.encoder import Encoder, encoder_digest
+from nightshift.text.encoder import encoder_digest
 from nightshift.text.grounding import attributes
 
 _SECONDS = 0.02
@@ -73,10 +73,6 @@ class Synonyms(Strategy):
         return hashlib.sha256(repr(sorted(self._wordnet.items())).encode()).hexdigest()[:16]
 
     @cached_property
-    def _encoder(self) -> Encoder:
-        return Encoder(self.sources.settings)
-
-    @cached_property
     def _exchanges(self) -> Exchanges:
         items = self.sources.snapshot.items
         texts = items["text"].drop_nulls().unique(maintain_order=True)
@@ -85,11 +81,11 @@ class Synonyms(Strategy):
 
         def make() -> Tensors:
             own = self.own_settings
-            vectors = self._encoder.encode(known, label="words of the shop")
+            vectors = self.sources.encoder.encode(known, label="words of the shop")
             return {"near": near_words(known, vectors, own["neighbours"], own["min_similarity"])}
 
         used = {word for text in texts for word in words(text)}
-        in_one_piece = self._encoder.has_word
+        in_one_piece = self.sources.encoder.has_word
         return Exchanges(
             self._wordnet,
             known,
@@ -152,7 +148,7 @@ class Synonyms(Strategy):
         names = ("query", "said", "phrase", "other")
         texts = sorted({row[name] for row in tried for name in names})
         place = {text: i for i, text in enumerate(texts)}
-        vectors = self._encoder.encode(texts)
+        vectors = self.sources.encoder.encode(texts)
         before, said, phrase, other = (
             vectors[[place[row[name]] for row in tried]] for name in names
         )
