@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def load(asked: argparse.Namespace, settings: Any, home: Path) -> list[dict[str,
 
     if asked.shop == "default":
         load_shop(
-            "complete-journey", settings, households=150, since="2017-10-01", until="2017-11-21"
+            "complete-journey", settings, households=150, since=date(2017, 10, 1), until=date(2017, 11, 21)
         )
         return []
     with _opened(asked.path) as lines:
