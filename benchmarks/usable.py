@@ -142,7 +142,11 @@ def load(asked: argparse.Namespace, settings: Any, home: Path) -> list[dict[str,
 
     if asked.shop == "default":
         load_shop(
-            "complete-journey", settings, households=150, since=date(2017, 10, 1), until=date(2017, 11, 21)
+            "complete-journey",
+            settings,
+            households=150,
+            since=date(2017, 10, 1),
+            until=date(2017, 11, 21),
         )
         return []
     with _opened(asked.path) as lines:
@@ -166,8 +170,8 @@ def load(asked: argparse.Namespace, settings: Any, home: Path) -> list[dict[str,
         "events": (
             ("user_id", "item_id", "kind", "occurred_at"),
             [
-                (f"u{n}", ids[p["product_title"]], "purchase", BEFORE)
-                for p in pairs
+                (f"u{row}-{n}", ids[p["product_title"]], "purchase", BEFORE)
+                for row, p in enumerate(pairs)
                 if p["query"] in learnt
                 for n in range(9)
             ],
