@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import finish, say
-from nightshift.generate.cleaning import clean
 from nightshift.generate.engines import create
 from nightshift.generate.engines.base import Sampling
 from nightshift.generate.engines.decoding import left_padded
 from nightshift.generate.engines.model_files import ct2_folder, hf_folder
 from nightshift.generate.engines.tokens import Tokens
-from nightshift.generate.queries import shipped_pairs
-from nightshift.generate.templates import template
+from nightshift.generate.text.cleaning import clean
+from nightshift.generate.text.queries import shipped_pairs
+from nightshift.generate.text.templates import template
 from nightshift.settings import Settings
 
 DATA = "The Complete Journey, product texts"

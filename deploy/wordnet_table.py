@@ -1,4 +1,4 @@
-"""Write `generate/wordnet_synonyms.txt`: the part of WordNet 3.0 that a shop has a use for.
+"""Write `generate/text/wordnet_synonyms.txt`: the part of WordNet 3.0 that a shop has a use for.
 
     python deploy/wordnet_table.py /usr/share/wordnet      (Debian: apt install wordnet-base)
 
@@ -12,9 +12,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from nightshift.generate.wordnet import Synset, common_words, synsets
+from nightshift.generate.text.wordnet import Synset, common_words, synsets
 
-TARGET = Path(__file__).parents[1] / "include/nightshift/generate/wordnet_synonyms.txt"
+TARGET = Path(__file__).parents[1] / "include/nightshift/generate/text/wordnet_synonyms.txt"
 SHOP_TOPICS = {"06", "13"}  # noun.artifact, noun.food
 TAGGED_TOPICS = {"00", "05", "07", "08", "20", "25", "27"}
 """adj.all, noun.animal, .attribute, .body, .plant, .shape, .substance"""

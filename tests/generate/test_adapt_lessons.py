@@ -9,8 +9,8 @@ from adapting import searches_of
 from conftest import sources_of
 from nightshift.errors import SettingsError
 from nightshift.generate.adapt.lessons import catalogue_texts, lessons_of
-from nightshift.generate.queries import shipped_pairs
-from nightshift.generate.templates import template
+from nightshift.generate.text.queries import shipped_pairs
+from nightshift.generate.text.templates import template
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 

@@ -14,7 +14,7 @@ from two_towns import STREET, make, real_sequences, sequences, two_towns
 
 from nightshift.generate.behaviour import sampling
 from nightshift.generate.behaviour.collapse import energy_distance, health
-from nightshift.generate.behaviour.copies import copied
+from nightshift.generate.behaviour.copies import RealStretches
 from nightshift.generate.behaviour.decoding import Decoder
 from nightshift.generate.behaviour.items import ItemTable
 from nightshift.generate.behaviour.noise import normal, uniform
@@ -146,7 +146,8 @@ def test_copies_are_whole_stretches_of_one_customer(behaviour: Behaviour) -> Non
     rows[3, :4] = behaviour.rows[end - 2 : end + 2]  # half this customer's, half the next one's
     rows[4, : len(mine)] = mine[:8]
     assert len(mine) >= 3
-    assert copied(rows, behaviour).tolist() == [True, False, False, False, True]
+    real = RealStretches(behaviour.indptr, behaviour.rows)
+    assert real.holds(rows).tolist() == [True, False, False, False, True]
 
 
 def test_an_order_is_that_of_customers(towns: Sources, behaviour: Behaviour) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from shops_by_hand import shop_with
 
-from nightshift.generate.customers import (
+from nightshift.generate.customers.shown import (
     ItemLines,
     customers_by_shortage,
     disliked_pairs,
@@ -17,8 +17,8 @@ from nightshift.generate.customers import (
     segments_of,
     shown_items,
 )
-from nightshift.generate.nearest_examples import nearest_examples
 from nightshift.generate.sources import Sources
+from nightshift.generate.text.nearest_examples import nearest_examples
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot

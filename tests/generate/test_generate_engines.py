@@ -15,8 +15,8 @@ from nightshift.generate.engines import create
 from nightshift.generate.engines.base import Engine, Sampling, prompt_hash
 from nightshift.generate.engines.decoding import chosen
 from nightshift.generate.engines.model_files import ct2_folder, hf_folder, model_source
-from nightshift.generate.queries import shipped_pairs
-from nightshift.generate.templates import template
+from nightshift.generate.text.queries import shipped_pairs
+from nightshift.generate.text.templates import template
 from nightshift.settings import Settings
 
 TEXTS = ["frozen garden peas 1 kg", "red wool scarf for women", "cordless drill 18 v"]

@@ -18,7 +18,6 @@ from text_shop import (
     targets_of,
 )
 
-from nightshift.generate.cleaning import clean, gives_orders, has_labels, has_personal_data
 from nightshift.generate.strategies.back_translation import BackTranslation
 from nightshift.generate.strategies.base import Strategy
 from nightshift.generate.strategies.description_fusion import DescriptionFusion
@@ -28,6 +27,7 @@ from nightshift.generate.strategies.llm_descriptions import LlmDescriptions
 from nightshift.generate.strategies.llm_queries import LlmQueries
 from nightshift.generate.strategies.llm_reviews import LlmReviews
 from nightshift.generate.strategies.synonyms import Synonyms
+from nightshift.generate.text.cleaning import clean, gives_orders, has_labels, has_personal_data
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 

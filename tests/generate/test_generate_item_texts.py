@@ -19,15 +19,15 @@ from text_shop import (
 
 from nightshift import contracts
 from nightshift.generate.chunks import chunk_key
-from nightshift.generate.cleaning import clean
-from nightshift.generate.prose import read_prose
-from nightshift.generate.review_log import example_reviews, five_stars, rating_shares
-from nightshift.generate.segments import EVERYBODY
+from nightshift.generate.customers.segments import EVERYBODY
 from nightshift.generate.strategies.back_translation import BackTranslation
 from nightshift.generate.strategies.item_texts import ItemTexts, shipped_examples
 from nightshift.generate.strategies.llm_ad_copy import LlmAdCopy
 from nightshift.generate.strategies.llm_descriptions import LlmDescriptions
 from nightshift.generate.strategies.llm_reviews import LlmReviews
+from nightshift.generate.text.cleaning import clean
+from nightshift.generate.text.prose import read_prose
+from nightshift.generate.text.review_log import example_reviews, five_stars, rating_shares
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 from nightshift.text.claims import claim

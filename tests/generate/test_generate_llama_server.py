@@ -26,8 +26,8 @@ from nightshift.generate.engines import create
 from nightshift.generate.engines.base import Engine, Sampling
 from nightshift.generate.engines.cached import CachedEngine
 from nightshift.generate.engines.model_files import model_source
-from nightshift.generate.queries import shipped_pairs
-from nightshift.generate.templates import template
+from nightshift.generate.text.queries import shipped_pairs
+from nightshift.generate.text.templates import template
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 

@@ -15,15 +15,15 @@ from stand_ins import Writer
 
 from factories import NIGHT
 from nightshift import contracts, stages
-from nightshift.generate.neighbours import TextIndex
-from nightshift.generate.strategies.llm_history import LlmHistory
-from nightshift.generate.visits import (
+from nightshift.generate.customers.visits import (
     customer_line,
     read_searches,
     shipped_visits,
     shop_visits,
     split_line,
 )
+from nightshift.generate.neighbours import TextIndex
+from nightshift.generate.strategies.llm_history import LlmHistory
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot

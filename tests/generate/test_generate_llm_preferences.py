@@ -18,15 +18,15 @@ from conftest import sources_of
 from factories import NIGHT
 from nightshift import stages
 from nightshift.generate.chunks import chunk_key
-from nightshift.generate.customers import shown_items
+from nightshift.generate.customers.funnel import Candidate, Funnel, best_pairs
+from nightshift.generate.customers.judge import Question, judge, weight_of
+from nightshift.generate.customers.probe import Probe, draw_probe
+from nightshift.generate.customers.shown import shown_items
+from nightshift.generate.customers.trial import verdict_on
 from nightshift.generate.fits import Tensors
-from nightshift.generate.funnel import Candidate, Funnel, best_pairs
-from nightshift.generate.judge import Question, judge, weight_of
-from nightshift.generate.probe import Probe, draw_probe
 from nightshift.generate.strategies.base import Refused
 from nightshift.generate.strategies.llm_preferences import LlmPreferences
-from nightshift.generate.templates import template
-from nightshift.generate.trial import verdict_on
+from nightshift.generate.text.templates import template
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 

@@ -15,15 +15,15 @@ from stand_ins import Writer
 from factories import NIGHT
 from nightshift import contracts, stages
 from nightshift.generate.chunks import chunk_key
-from nightshift.generate.cleaning import gives_orders, has_personal_data, words
-from nightshift.generate.profiles import (
+from nightshift.generate.strategies.llm_profiles import LlmProfiles
+from nightshift.generate.text.cleaning import gives_orders, has_personal_data, words
+from nightshift.generate.text.profiles import (
     content_words,
     read_interests,
     shipped_profiles,
     supported,
     word_support,
 )
-from nightshift.generate.strategies.llm_profiles import LlmProfiles
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 

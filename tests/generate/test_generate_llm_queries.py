@@ -12,11 +12,11 @@ from conftest import sources_of
 from factories import NIGHT
 from nightshift import contracts, stages
 from nightshift.generate.chunks import chunk_key
-from nightshift.generate.cleaning import has_personal_data
 from nightshift.generate.engines.base import Generated, Sampling
-from nightshift.generate.queries import MAX_CHARS, MAX_WORDS, shipped_pairs
-from nightshift.generate.search_log import example_pairs
 from nightshift.generate.strategies.llm_queries import LlmQueries
+from nightshift.generate.text.cleaning import has_personal_data
+from nightshift.generate.text.queries import MAX_CHARS, MAX_WORDS, shipped_pairs
+from nightshift.generate.text.search_log import example_pairs
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 

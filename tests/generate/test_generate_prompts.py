@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from nightshift.generate.cleaning import clean, gives_orders, has_personal_data
-from nightshift.generate.queries import guess_intent, read_query, shipped_pairs
-from nightshift.generate.templates import template
-from nightshift.generate.typos import misspell
+from nightshift.generate.text.cleaning import clean, gives_orders, has_personal_data
+from nightshift.generate.text.queries import guess_intent, read_query, shipped_pairs
+from nightshift.generate.text.templates import template
+from nightshift.generate.text.typos import misspell
 
 INTENTS = {"attribute", "use", "problem", "gift", "misspelling"}
 SHOTS = list(shipped_pairs()[:6])

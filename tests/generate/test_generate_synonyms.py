@@ -11,9 +11,9 @@ import pytest
 from text_shop import asked_for, made_and_dropped, searches_of, shop_of, targets_of
 
 from nightshift.errors import SettingsError
-from nightshift.generate.exchanges import Exchanges, near_words, vocabulary
 from nightshift.generate.strategies.synonyms import Synonyms
-from nightshift.generate.wordnet import common_words, load_synonyms, synsets
+from nightshift.generate.text.exchanges import Exchanges, near_words, vocabulary
+from nightshift.generate.text.wordnet import common_words, load_synonyms, synsets
 from nightshift.inspection.detectors.relevance import relevance
 from nightshift.lake import Lake
 from nightshift.settings import Settings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.generate.templates import Template, template
+from nightshift.generate.text.templates import Template, template
 
 APPROVED = Path(__file__).parent / "rendered"
 SHOWN = {  # field -> what stands for it, in two examples and in the question

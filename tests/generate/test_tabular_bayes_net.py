@@ -11,11 +11,17 @@ import pytest
 from strategy_runs import generate_all
 
 import shop_by_hand as by_hand
-from nightshift.generate.bayes import Table, in_order, information, learn_structure, learn_table
-from nightshift.generate.discrete import OTHER, UNKNOWN, Cells, Column, discretise
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies.bayes_net import BayesNet
-from nightshift.generate.topics import topics
+from nightshift.generate.tabular.bayes import (
+    Table,
+    in_order,
+    information,
+    learn_structure,
+    learn_table,
+)
+from nightshift.generate.tabular.discrete import OTHER, UNKNOWN, Cells, Column, discretise
+from nightshift.generate.text.topics import topics
 from nightshift.lake import Lake
 
 SIZES = {"segment": 3, "noise": 4, "category": 6, "brand": 4}

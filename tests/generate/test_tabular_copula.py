@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 from strategy_runs import generate_all
 
-from nightshift.generate import tilting
-from nightshift.generate.customer_numbers import ItemNumbers, describe, names_of, timing
-from nightshift.generate.gaussian_copula import GaussianCopula, nearest_correlation
 from nightshift.generate.hashing import streams, uniform
-from nightshift.generate.realise import Realiser
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies.copula import Copula
+from nightshift.generate.tabular import tilting
+from nightshift.generate.tabular.customer_numbers import ItemNumbers, describe, names_of, timing
+from nightshift.generate.tabular.gaussian_copula import GaussianCopula, nearest_correlation
+from nightshift.generate.tabular.realise import Realiser
 from nightshift.snapshot import Histories
 
 DISCRETE = np.array([False, True, False, True])

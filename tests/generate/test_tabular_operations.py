@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from nightshift.generate.behaviour.sequences import keep, keys_of, lengths_of
 from nightshift.generate.hashing import streams
-from nightshift.generate.sequences import keep, keys_of, lengths_of
 from nightshift.generate.strategies import operations
 from nightshift.generate.strategies.operations import Candidates
 

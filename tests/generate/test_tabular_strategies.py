@@ -14,10 +14,11 @@ from conftest import sources_of
 from factories import NIGHT, write_snapshot
 from nightshift import stages
 from nightshift.generate import shard
-from nightshift.generate.copies import RealStretches
-from nightshift.generate.sequences import cut
+from nightshift.generate.behaviour.copies import RealStretches
+from nightshift.generate.behaviour.sequences import cut
+from nightshift.generate.customers import made_up
 from nightshift.generate.sources import Sources
-from nightshift.generate.strategies import create_strategy, made_up
+from nightshift.generate.strategies import create_strategy
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 from nightshift.stages import Ran
@@ -94,7 +95,7 @@ def test_a_copy_of_a_customer_is_dropped_and_counted(
 
 def test_real_stretches_are_known_and_others_are_not(sources: Sources) -> None:
     histories = sources.snapshot.histories
-    real = RealStretches(histories)
+    real = RealStretches(histories.indptr, histories.items)
     starts = histories.indptr[:-1][histories.lengths >= 12]
     for length in (3, 7, 12):
         assert real.holds(cut(histories, starts, starts + length)).all()

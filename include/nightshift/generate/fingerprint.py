@@ -10,7 +10,7 @@ from typing import Any
 from nightshift.errors import EngineError
 from nightshift.generate.engines.model_files import model_source
 from nightshift.generate.strategies import needs_model
-from nightshift.generate.templates import prompts_digest
+from nightshift.generate.text.templates import prompts_digest
 from nightshift.night import Night
 from nightshift.prices import price_list
 from nightshift.settings import Settings

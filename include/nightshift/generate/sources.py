@@ -19,7 +19,7 @@ from nightshift.snapshot import Snapshot
 if TYPE_CHECKING:
     from nightshift.generate.adapters import Taught
     from nightshift.generate.engines.base import Engine
-    from nightshift.generate.templates import Template
+    from nightshift.generate.text.templates import Template
     from nightshift.text.encoder import Encoder
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from nightshift.errors import BadInput, SettingsError
-from nightshift.generate.cleaning import clean, gives_orders
 from nightshift.generate.hashing import stable_hash
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies import create_strategy, needs_model, strategy_names
 from nightshift.generate.strategies.prompted import PromptedStrategy
+from nightshift.generate.text.cleaning import clean, gives_orders
 
 _TEXT_CHARS = 300
 """Of an item's text in continued pre-training: attributes stand at its beginning."""

@@ -1,55 +1,62 @@
-"""Made-up sequences that some customer really had: found by hashing, dropped."""
+"""Is a made-up history a copy of a real one: the same items in the same order, without a gap."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.generate.behaviour.shop import Behaviour
-from nightshift.generate.hashing import Hashes, combine, splitmix
+from nightshift.generate.behaviour.sequences import Ints, Items, lengths_of
+from nightshift.generate.hashing import Hashes, combine
 
-SHORTEST = 3
-"""Two items in a row are nobody's secret; three or more that are a customer's are that customer."""
-_BLOCK = 1 << 20
-"""Events hashed together: memory is flat in their number."""
+MIN_ITEMS = 3
+"""Two items in a row are nobody's in particular."""
 
 
-def copied(rows: npt.NDArray[np.int32], behaviour: Behaviour) -> npt.NDArray[np.bool_]:
-    """Which sequences are, item by item, a whole stretch of somebody's history: [n].
+class RealStretches:
+    """Every stretch of `MIN_ITEMS` in the histories, by hash; longer ones are compared in full.
 
     Args:
-        rows: [n, length] item rows, -1 behind the last.
+        indptr: [customers + 1] where each history starts in `items`.
+        items: [events] item codes, or rows of whatever table the sequences are in.
     """
-    lengths = (rows >= 0).sum(axis=1)
-    found = np.zeros(len(rows), dtype=np.bool_)
-    item_hashes = splitmix(np.arange(len(behaviour.codes), dtype=np.uint64))
-    for length in np.unique(lengths[lengths >= SHORTEST]):
-        of_length = np.flatnonzero(lengths == length)
-        wanted = _chained(item_hashes[rows[of_length, :length]].T)
-        had = np.zeros(len(of_length), dtype=np.bool_)
-        for hashes in _windows(behaviour, int(length), item_hashes):
-            had |= np.isin(wanted, hashes)
-        found[of_length] = had
-    return found
+
+    def __init__(self, indptr: Ints, items: npt.NDArray[np.int32]) -> None:
+        self._items = items
+        self._ends = np.repeat(indptr[1:], np.diff(indptr))
+        starts = np.arange(max(len(items) - MIN_ITEMS + 1, 0))
+        starts = starts[starts + MIN_ITEMS <= self._ends[starts]]
+        first, second, third = (items[starts + n].astype(np.uint64) for n in range(MIN_ITEMS))
+        hashes = _of_three(first, second, third)
+        order = np.argsort(hashes, kind="stable")
+        self._hashes, self._starts = hashes[order], starts[order]
+
+    def holds(self, items: Items) -> npt.NDArray[np.bool_]:
+        """[sequences] does any real history hold it from its first to its last item, in a row.
+
+        A sequence of fewer than `MIN_ITEMS` items is never called a copy.
+        """
+        found = np.zeros(len(items), dtype=np.bool_)
+        lengths = lengths_of(items)
+        long = np.flatnonzero(lengths >= MIN_ITEMS)
+        if not len(long) or not len(self._starts):
+            return found
+        head = items[long, :MIN_ITEMS].astype(np.uint64)
+        hashes = _of_three(head[:, 0], head[:, 1], head[:, 2])
+        first = np.searchsorted(self._hashes, hashes, side="left")
+        last = np.searchsorted(self._hashes, hashes, side="right")
+        counts = last - first
+        row = np.repeat(long, counts)
+        slot = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        start = self._starts[np.repeat(first, counts) + slot]
+        same = start + lengths[row] <= self._ends[start]
+        for place in range(items.shape[1]):
+            at = np.minimum(start + place, len(self._items) - 1)
+            same &= (items[row, place] == self._items[at]) | (place >= lengths[row])
+        found[row[same]] = True
+        return found
 
 
-def _chained(hashes: Hashes) -> Hashes:
-    """One hash of each column of item hashes: [length, n] -> [n]."""
-    whole: Hashes = hashes[0]
-    for column in hashes[1:]:
-        whole = combine(whole, column)
-    return whole
-
-
-def _windows(behaviour: Behaviour, length: int, item_hashes: Hashes) -> Iterator[Hashes]:
-    """The hashes of all stretches of this length, block by block."""
-    owner_ends = behaviour.indptr[1:]
-    for first in range(0, len(behaviour.rows) - length + 1, _BLOCK):
-        starts = np.arange(first, min(first + _BLOCK, len(behaviour.rows) - length + 1))
-        owner = np.searchsorted(owner_ends, starts, side="right")
-        starts = starts[starts + length <= owner_ends[owner]]  # no stretch of two customers
-        yield _chained(
-            np.stack([item_hashes[behaviour.rows[starts + step]] for step in range(length)])
-        )
+def _of_three(
+    first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64], third: npt.NDArray[np.uint64]
+) -> Hashes:
+    return combine(combine(first, second), third)

@@ -12,13 +12,13 @@ from functools import cached_property
 from typing import Any
 
 from nightshift.errors import SettingsError
-from nightshift.generate.cleaning import words
 from nightshift.generate.engines.base import Engine
 from nightshift.generate.engines.round_trip import RoundTrip
 from nightshift.generate.strategies.base import Price
 from nightshift.generate.strategies.item_texts import ItemTexts, about, shipped_examples
 from nightshift.generate.strategies.prompted import Row
-from nightshift.generate.templates import Fields, Template
+from nightshift.generate.text.cleaning import words
+from nightshift.generate.text.templates import Fields, Template
 from nightshift.text.grounding import attributes, content_words, lost_fact
 
 _SECONDS_PER_TOKEN = 0.02

@@ -15,8 +15,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate import sequences
-from nightshift.generate.bayes import (
+from nightshift.generate.behaviour import sequences
+from nightshift.generate.behaviour.copies import RealStretches
+from nightshift.generate.behaviour.sequences import NOTHING, Items
+from nightshift.generate.customers import made_up
+from nightshift.generate.fits import Tensors
+from nightshift.generate.hashing import Hashes, streams, uniform
+from nightshift.generate.neighbours import DECIMALS
+from nightshift.generate.samples import as_samples, empty_samples
+from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dropped
+from nightshift.generate.tabular.bayes import (
     Parents,
     Table,
     in_order,
@@ -24,18 +32,10 @@ from nightshift.generate.bayes import (
     learn_structure,
     learn_table,
 )
-from nightshift.generate.copies import RealStretches
-from nightshift.generate.customer_numbers import returning
-from nightshift.generate.discrete import Cells
-from nightshift.generate.fits import Tensors
-from nightshift.generate.hashing import Hashes, streams, uniform
-from nightshift.generate.neighbours import DECIMALS
-from nightshift.generate.network_data import BEFORE, CATEGORY, HOUR, NetworkData
-from nightshift.generate.samples import as_samples, empty_samples
-from nightshift.generate.sequences import NOTHING, Items
-from nightshift.generate.strategies import made_up
-from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dropped
-from nightshift.generate.topics import topics
+from nightshift.generate.tabular.customer_numbers import returning
+from nightshift.generate.tabular.discrete import Cells
+from nightshift.generate.tabular.network_data import BEFORE, CATEGORY, HOUR, NetworkData
+from nightshift.generate.text.topics import topics
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -103,7 +103,8 @@ class BayesNet(Strategy):
         self._new_visit, self._returns = float(learnt["new_visit"][0]), learnt["returns"]
         weights = self.sources.snapshot.item_events.astype(np.float64) + _UNSEEN
         self._cells = Cells(list(self._known.items.values()), weights)
-        self._real = RealStretches(self.sources.snapshot.histories)
+        histories = self.sources.snapshot.histories
+        self._real = RealStretches(histories.indptr, histories.items)
 
     def _learn(self) -> Tensors:
         """Parents and tables of every drawn column, and how visits and repeats go."""

@@ -17,13 +17,14 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from nightshift import contracts
 from nightshift.compute import set_up_torch
 from nightshift.generate.behaviour.conditions import Kinds
-from nightshift.generate.behaviour.copies import copied
+from nightshift.generate.behaviour.copies import RealStretches
 from nightshift.generate.behaviour.noise import uniform
 from nightshift.generate.behaviour.repeats import again, rate
+from nightshift.generate.behaviour.sequences import columns
 from nightshift.generate.behaviour.shop import MIN_CUSTOMERS, Behaviour, Stretches
+from nightshift.generate.customers.made_up import made_up_key
 from nightshift.generate.fits import Tensors
 from nightshift.generate.hashing import Hashes, combine, splitmix, stable_hash
 from nightshift.generate.samples import as_samples, empty_samples
@@ -100,20 +101,18 @@ class MadeUpCustomers(Strategy):
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         """As many customers as the settings say; each as wanted as any other."""
         return (
-            pl.select(number=pl.int_range(self.own.sequences, dtype=pl.Int64))
-            .select(
-                pl.lit(None, pl.String).alias("item_id"),
-                pl.format("made-up-{}", pl.col("number").cast(pl.String).str.zfill(6)).alias(
-                    "user_key"
-                ),
-                pl.lit(1.0).alias("shortage"),
-                pl.lit(1, pl.Int64).alias("budget"),
+            pl.DataFrame({"user_key": [made_up_key(n) for n in range(self.own.sequences)]})
+            .with_columns(
+                item_id=pl.lit(None, pl.String),
+                shortage=pl.lit(1.0),
+                budget=pl.lit(1, pl.Int64),
             )
             .select(WISHES)
         )
 
     def fit(self) -> None:
         self.behaviour = Behaviour.of(self.sources, self.own.length)
+        self._real = RealStretches(self.behaviour.indptr, self.behaviour.rows)
         set_up_torch(self.sources.settings)
         tensors = self.fitted(self._learn)
         self.kinds = Kinds.of(self.sources, self.behaviour, tensors["kind_of_item"])
@@ -196,7 +195,7 @@ class MadeUpCustomers(Strategy):
     def _bad(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
         """Which sequences a customer had, and which repeat where nobody does: [2, n]."""
         repeated = again(rows).any(axis=1) & (not self.behaviour.repeats)
-        return np.stack([copied(rows, self.behaviour), repeated])
+        return np.stack([self._real.holds(rows), repeated])
 
     def _people(self, targets: pl.DataFrame) -> People:
         """Whom the targets stand for: [samples wanted]."""
@@ -212,21 +211,16 @@ class MadeUpCustomers(Strategy):
     def _samples(self, people: People, drawn: Drawn, kept: Ints) -> pa.Table:
         if not len(kept):
             return empty_samples()
-        rows, lengths = drawn.rows[kept], people.lengths[kept]
         ids = self.sources.snapshot.items["item_id"].gather(self.behaviour.codes)
-        last = rows[np.arange(len(rows)), lengths - 1]
-        before = np.where(np.arange(rows.shape[1]) < lengths[:, None] - 1, rows, -1)
         return as_samples(
-            pl.DataFrame(
-                {
-                    "item_id": ids.gather(last),
-                    "context_items": _lists(before, ids),
-                    "scores": _json(
-                        {name: np.round(v[kept], _DECIMALS) for name, v in drawn.scores.items()}
-                    ),
-                    "condition": self._told(people, kept),
-                }
-            ).with_columns(
+            columns(drawn.rows[kept], ids)
+            .with_columns(
+                scores=pl.Series(
+                    _json({name: np.round(v[kept], _DECIMALS) for name, v in drawn.scores.items()})
+                ),
+                condition=self._told(people, kept),
+            )
+            .with_columns(
                 kind=pl.lit(self.produces),
                 strategy=pl.lit(self.name),
                 label=pl.lit(1.0),
@@ -254,16 +248,6 @@ def _rarity(conditions: Ints, power: float) -> Floats:
     weights: Floats = counts[cell.ravel()].astype(np.float64) ** -power
     weights /= weights.sum()
     return weights
-
-
-def _lists(rows: npt.NDArray[np.int32], ids: pl.Series) -> pl.Series:
-    """Item ids in front of -1, as lists: [n]."""
-    inside = rows >= 0
-    offsets = np.concatenate([[0], np.cumsum(inside.sum(axis=1))]).astype(np.int64)
-    values = ids.gather(rows[inside]).to_arrow().cast(contracts.STRING)
-    column = pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), values))
-    assert isinstance(column, pl.Series)
-    return column
 
 
 def _json(columns: dict[str, Floats]) -> list[str]:

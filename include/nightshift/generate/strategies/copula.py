@@ -14,9 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate import sequences
-from nightshift.generate.copies import RealStretches
-from nightshift.generate.customer_numbers import (
+from nightshift.generate.behaviour import sequences
+from nightshift.generate.behaviour.copies import RealStretches
+from nightshift.generate.behaviour.sequences import Items
+from nightshift.generate.customers import made_up
+from nightshift.generate.fits import Tensors
+from nightshift.generate.hashing import streams, uniform
+from nightshift.generate.neighbours import DECIMALS
+from nightshift.generate.samples import as_samples, empty_samples
+from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dropped
+from nightshift.generate.tabular.customer_numbers import (
     TIMING,
     ItemNumbers,
     describe,
@@ -24,15 +31,8 @@ from nightshift.generate.customer_numbers import (
     principal_coordinates,
     timing,
 )
-from nightshift.generate.fits import Tensors
-from nightshift.generate.gaussian_copula import GaussianCopula
-from nightshift.generate.hashing import streams, uniform
-from nightshift.generate.neighbours import DECIMALS
-from nightshift.generate.realise import Realiser
-from nightshift.generate.samples import as_samples, empty_samples
-from nightshift.generate.sequences import Items
-from nightshift.generate.strategies import made_up
-from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dropped
+from nightshift.generate.tabular.gaussian_copula import GaussianCopula
+from nightshift.generate.tabular.realise import Realiser
 
 Floats = npt.NDArray[np.float64]
 
@@ -87,7 +87,8 @@ class Copula(Strategy):
             repeats=self.sources.snapshot.shop.repeats,
             width=own.max_length,
         )
-        self._real = RealStretches(self.sources.snapshot.histories)
+        histories = self.sources.snapshot.histories
+        self._real = RealStretches(histories.indptr, histories.items)
 
     def _learn(self) -> Tensors:
         """Margins and correlation of what describes the shop's customers."""

@@ -15,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.cleaning import (
+from nightshift.generate.hashing import stable_hash
+from nightshift.generate.samples import as_samples, empty_samples
+from nightshift.generate.strategies.base import Chunk, Price, Strategy
+from nightshift.generate.strategies.prompted import one_item_a_text
+from nightshift.generate.text.cleaning import (
     clean,
     gives_orders,
     has_labels,
     has_personal_data,
     words,
 )
-from nightshift.generate.hashing import stable_hash
-from nightshift.generate.samples import as_samples, empty_samples
-from nightshift.generate.strategies.base import Chunk, Price, Strategy
-from nightshift.generate.strategies.prompted import one_item_a_text
 from nightshift.text.encoder import encoder_digest
 from nightshift.text.grounding import invented_fact, lost_fact
 from nightshift.text.sentiment import sentiment

@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from nightshift.generate.cleaning import clean, gives_orders
-from nightshift.generate.prose import read_prose
 from nightshift.generate.shortage import MIN_LETTERS
 from nightshift.generate.strategies.prompted import PromptedStrategy, Row, one_item_a_text
-from nightshift.generate.templates import Fields, prompt_file
+from nightshift.generate.text.cleaning import clean, gives_orders
+from nightshift.generate.text.prose import read_prose
+from nightshift.generate.text.templates import Fields, prompt_file
 from nightshift.text.grounding import content_words, invented_fact
 
 _SOURCE_CHARS = 2000

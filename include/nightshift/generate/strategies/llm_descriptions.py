@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from nightshift.generate.strategies.item_texts import ItemTexts, about, shipped_examples
 from nightshift.generate.strategies.prompted import Row
-from nightshift.generate.templates import Fields
+from nightshift.generate.text.templates import Fields
 from nightshift.text.claims import claim
 from nightshift.text.grounding import content_words, lost_fact
 

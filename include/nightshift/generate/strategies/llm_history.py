@@ -15,27 +15,27 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.customers import ItemLines
-from nightshift.generate.hashing import combine, gumbel
-from nightshift.generate.nearest_examples import nearest_examples
-from nightshift.generate.neighbours import TextIndex
-from nightshift.generate.shortage import items_by_shortage
-from nightshift.generate.strategies.made_up import (
+from nightshift.generate.customers.made_up import (
     UNKNOWN,
     customer_hashes,
     draw_conditions,
     wishes,
 )
-from nightshift.generate.strategies.prompted import PromptedStrategy, Row
-from nightshift.generate.templates import Fields
-from nightshift.generate.variants import most_popular_variant
-from nightshift.generate.visits import (
+from nightshift.generate.customers.shown import ItemLines
+from nightshift.generate.customers.visits import (
     MIN_SEARCHES,
     customer_line,
     read_searches,
     shipped_visits,
     shop_visits,
 )
+from nightshift.generate.hashing import combine, gumbel
+from nightshift.generate.neighbours import TextIndex
+from nightshift.generate.shortage import items_by_shortage
+from nightshift.generate.strategies.prompted import PromptedStrategy, Row
+from nightshift.generate.text.nearest_examples import nearest_examples
+from nightshift.generate.text.templates import Fields
+from nightshift.generate.text.variants import most_popular_variant
 
 _EXAMPLES = 6
 """Worked examples that the prompts of a shop without a search log are drawn from."""

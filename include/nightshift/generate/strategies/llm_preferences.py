@@ -18,7 +18,10 @@ import polars as pl
 import pyarrow as pa
 
 from nightshift.errors import EngineError
-from nightshift.generate.customers import (
+from nightshift.generate.customers.funnel import Candidate, Funnel, best_pairs
+from nightshift.generate.customers.judge import Judged, Question, judge, weight_of
+from nightshift.generate.customers.probe import draw_probe, right
+from nightshift.generate.customers.shown import (
     MIN_SHOWN,
     ItemLines,
     customers_by_shortage,
@@ -26,14 +29,11 @@ from nightshift.generate.customers import (
     listed,
     shown_items,
 )
+from nightshift.generate.customers.trial import verdict_on
 from nightshift.generate.fits import Tensors
-from nightshift.generate.funnel import Candidate, Funnel, best_pairs
-from nightshift.generate.judge import Judged, Question, judge, weight_of
-from nightshift.generate.probe import draw_probe, right
 from nightshift.generate.samples import as_samples, contexts, empty_samples
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
-from nightshift.generate.templates import Template, template
-from nightshift.generate.trial import verdict_on
+from nightshift.generate.text.templates import Template, template
 
 _SECONDS_PER_VOTE = 0.5
 """Four readings of a prompt of 250 tokens: SmolLM2-135M, CTranslate2, a busy core."""

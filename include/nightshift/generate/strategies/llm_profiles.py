@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.customers import (
+from nightshift.generate.customers.shown import (
     MIN_SHOWN,
     ItemLines,
     customers_by_shortage,
@@ -23,15 +23,15 @@ from nightshift.generate.customers import (
     segments_of,
     shown_items,
 )
-from nightshift.generate.nearest_examples import nearest_examples
-from nightshift.generate.profiles import (
+from nightshift.generate.strategies.prompted import PromptedStrategy, Row
+from nightshift.generate.text.nearest_examples import nearest_examples
+from nightshift.generate.text.profiles import (
     read_interests,
     shipped_profiles,
     supported,
     word_support,
 )
-from nightshift.generate.strategies.prompted import PromptedStrategy, Row
-from nightshift.generate.templates import Fields
+from nightshift.generate.text.templates import Fields
 
 _EXAMPLES = 6
 """Worked examples that the prompts of a shop are drawn from."""

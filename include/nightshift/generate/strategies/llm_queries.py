@@ -19,10 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.cleaning import gives_orders, words
 from nightshift.generate.hashing import combine, gumbel, stable_hash
-from nightshift.generate.queries import Pair, read_query, shown
-from nightshift.generate.search_log import example_pairs, shipped_examples, shop_pairs
 from nightshift.generate.shortage import MIN_LETTERS
 from nightshift.generate.strategies.prompted import (
     Answers,
@@ -30,8 +27,11 @@ from nightshift.generate.strategies.prompted import (
     Row,
     one_item_a_text,
 )
-from nightshift.generate.templates import Fields
-from nightshift.generate.typos import misspell
+from nightshift.generate.text.cleaning import gives_orders, words
+from nightshift.generate.text.queries import Pair, read_query, shown
+from nightshift.generate.text.search_log import example_pairs, shipped_examples, shop_pairs
+from nightshift.generate.text.templates import Fields
+from nightshift.generate.text.typos import misspell
 from nightshift.text.encoder import encoder_digest
 
 _TEXT_CHARS = 100

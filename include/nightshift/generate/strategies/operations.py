@@ -2,7 +2,7 @@
 
 Every operation is a function of the items of a row and of its seed, and not of how long the longest
 row beside it is. `items` are [rows, width], oldest
-first, -1 behind the last (generate/sequences.py), two or more in a row.
+first, -1 behind the last (generate/behaviour/sequences.py), two or more in a row.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.generate.behaviour.sequences import NOTHING, Ints, Items, keep, lengths_of
 from nightshift.generate.hashing import Hashes, combine, gumbel, streams, uniform
-from nightshift.generate.sequences import NOTHING, Ints, Items, keep, lengths_of
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

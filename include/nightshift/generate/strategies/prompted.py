@@ -25,7 +25,7 @@ from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.shortage import items_by_shortage
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy
-from nightshift.generate.templates import Fields, Template, template
+from nightshift.generate.text.templates import Fields, Template, template
 
 _TOP_K = 50
 _QUESTION_CHARS = 150

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.hashing import combine, streams, uniform
-from nightshift.generate.samples import as_samples, contexts
-from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dropped
-from nightshift.generate.strategies.real_stretches import (
+from nightshift.generate.behaviour.real_stretches import (
     draw_places,
     user_seeds,
     wishes_by_activity,
 )
+from nightshift.generate.hashing import combine, streams, uniform
+from nightshift.generate.samples import as_samples, contexts
+from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dropped
 
 _SECONDS_PER_SAMPLE = 5e-4
 """Measured on one core."""

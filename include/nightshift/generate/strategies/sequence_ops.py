@@ -13,18 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate import sequences
-from nightshift.generate.beside import companions
+from nightshift.generate.behaviour import sequences
+from nightshift.generate.behaviour.beside import companions
+from nightshift.generate.behaviour.real_stretches import user_seeds
+from nightshift.generate.behaviour.sequences import Ints, Items
 from nightshift.generate.fits import Tensors
 from nightshift.generate.hashing import Hashes, combine, stable_hash, streams, uniform
 from nightshift.generate.neighbours import DECIMALS, TextIndex, most_popular_of_texts
 from nightshift.generate.samples import as_samples, empty_samples
-from nightshift.generate.sequences import Ints, Items
 from nightshift.generate.shortage import shortage
 from nightshift.generate.strategies import operations
 from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy, count_dropped
 from nightshift.generate.strategies.operations import Candidates, Made
-from nightshift.generate.strategies.real_stretches import user_seeds
 
 _SECONDS_PER_SAMPLE = 1e-2
 """Measured on one busy core with 21,000 texts, learning included; a tenth of it with 4,000."""

@@ -18,16 +18,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.cleaning import clean, gives_orders, words
-from nightshift.generate.exchanges import Exchanges, near_words, vocabulary
 from nightshift.generate.fits import Tensors
 from nightshift.generate.hashing import stable_hash
-from nightshift.generate.queries import read_query
 from nightshift.generate.samples import as_samples, empty_samples
-from nightshift.generate.search_log import queries_of_items
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
 from nightshift.generate.strategies.prompted import one_item_a_text
-from nightshift.generate.wordnet import load_synonyms
+from nightshift.generate.text.cleaning import clean, gives_orders, words
+from nightshift.generate.text.exchanges import Exchanges, near_words, vocabulary
+from nightshift.generate.text.queries import read_query
+from nightshift.generate.text.search_log import queries_of_items
+from nightshift.generate.text.wordnet import load_synonyms
 from nightshift.text.attributes import STOP_WORDS
 from nightshift.text.encoder import encoder_digest
 from nightshift.text.grounding import attributes

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from nightshift.generate import sequences
+from nightshift.generate.behaviour import sequences
+from nightshift.generate.behaviour.real_stretches import draw_places, wishes_by_activity
 from nightshift.generate.samples import as_samples
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
-from nightshift.generate.strategies.real_stretches import draw_places, wishes_by_activity
 
 _SECONDS_PER_SAMPLE = 5e-4
 """Measured on one core."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.generate.cleaning import words
 from nightshift.generate.neighbours import DECIMALS
-from nightshift.generate.wordnet import Synonyms
+from nightshift.generate.text.cleaning import words
+from nightshift.generate.text.wordnet import Synonyms
 from nightshift.text.attributes import AUDIENCE, CANONICAL, STOP_WORDS, UNITS
 from nightshift.text.grounding import stem
 

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from nightshift.generate.cleaning import clean, gives_orders
 from nightshift.generate.neighbours import TextIndex
 from nightshift.generate.sources import Sources
+from nightshift.generate.text.cleaning import clean, gives_orders
 
 EVERYBODY = "all customers"
 """Stands where the shop has no segments, or none stands out."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.generate import tilting
-from nightshift.generate.customer_numbers import ItemNumbers, describe, names_of, returning
+from nightshift.generate.behaviour.sequences import NOTHING, Ints, Items, keep
 from nightshift.generate.hashing import Hashes, streams, uniform
-from nightshift.generate.sequences import NOTHING, Ints, Items, keep
+from nightshift.generate.tabular import tilting
+from nightshift.generate.tabular.customer_numbers import ItemNumbers, describe, names_of, returning
 
 Floats = npt.NDArray[np.float64]
 

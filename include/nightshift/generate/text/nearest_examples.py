@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from nightshift.generate.cleaning import words
-from nightshift.generate.templates import Fields
+from nightshift.generate.text.cleaning import words
+from nightshift.generate.text.templates import Fields
 from nightshift.snapshot import Snapshot
 
 _DECIMALS = 6

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.cleaning import clean, gives_orders, words
 from nightshift.generate.ragged import first_of_groups
 from nightshift.generate.shortage import MIN_LETTERS, shortage
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies.base import WISHES
+from nightshift.generate.text.cleaning import clean, gives_orders, words
 from nightshift.snapshot import Histories, Snapshot
 
 _WINDOW = 200

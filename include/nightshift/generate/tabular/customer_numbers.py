@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.sequences import Ints, Items, lengths_of
+from nightshift.generate.behaviour.sequences import Ints, Items, lengths_of
 from nightshift.snapshot import Histories
 
 Floats = npt.NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from nightshift.generate.cleaning import gives_orders, has_labels, has_personal_data, words
+from nightshift.generate.text.cleaning import gives_orders, has_labels, has_personal_data, words
 
 MAX_CHARS = 300
 """Below what the inspection allows for a text."""

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import polars as pl
 
-from nightshift.generate.cleaning import clean, gives_orders
 from nightshift.generate.hashing import stable_hash
-from nightshift.generate.queries import Pair, guess_intent, read_query, shipped_pairs, shown
+from nightshift.generate.text.cleaning import clean, gives_orders
+from nightshift.generate.text.queries import Pair, guess_intent, read_query, shipped_pairs, shown
 from nightshift.snapshot import Snapshot
 
 MIN_PAIRS = 20

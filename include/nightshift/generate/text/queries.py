@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from nightshift.generate.cleaning import clean, has_personal_data, words
-from nightshift.generate.templates import prompt_file
+from nightshift.generate.text.cleaning import clean, has_personal_data, words
+from nightshift.generate.text.templates import prompt_file
 
 MAX_CHARS = 60
 MAX_WORDS = 8

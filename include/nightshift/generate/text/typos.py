@@ -6,8 +6,8 @@ one, two in the wrong order). Which one, and where, is a function of a hash.
 
 from __future__ import annotations
 
-from nightshift.generate.cleaning import words
 from nightshift.generate.hashing import seed_of
+from nightshift.generate.text.cleaning import words
 
 _KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _MIN_LETTERS = 5

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.generate.engines.base import Engine
-from nightshift.generate.templates import Fields, Template, prompt_file
+from nightshift.generate.text.templates import Fields, Template, prompt_file
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.cleaning import clean, gives_orders
 from nightshift.generate.hashing import stable_hash
-from nightshift.generate.prose import read_prose
+from nightshift.generate.text.cleaning import clean, gives_orders
+from nightshift.generate.text.prose import read_prose
 from nightshift.snapshot import Snapshot
 from nightshift.text.grounding import content_words, invented_fact
 from nightshift.text.sentiment import agrees, sentiment

@@ -16,7 +16,7 @@ from nightshift.errors import SettingsError
 
 SENSES = 2
 """First senses of a word in which it may be exchanged."""
-_EXTRACT = files("nightshift.generate") / "wordnet_synonyms.txt"
+_EXTRACT = files("nightshift.generate.text") / "wordnet_synonyms.txt"
 _PARTS = ("noun", "adj")
 _COMMENT = "#"
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.generate.customers import MIN_SHOWN, ItemLines, listed, shown_items
+from nightshift.generate.customers.judge import Question
+from nightshift.generate.customers.shown import MIN_SHOWN, ItemLines, listed, shown_items
 from nightshift.generate.hashing import combine, splitmix
-from nightshift.generate.judge import Question
 from nightshift.generate.neighbours import DECIMALS
 from nightshift.generate.sources import Sources
-from nightshift.generate.variants import most_popular_variant
+from nightshift.generate.text.variants import most_popular_variant
 from nightshift.snapshot import Histories
 
 _RECENT, _DECAY = 10, 0.7

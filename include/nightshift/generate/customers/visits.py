@@ -8,11 +8,11 @@ from functools import cache
 
 import polars as pl
 
-from nightshift.generate.cleaning import gives_orders, words
-from nightshift.generate.customers import line_of
+from nightshift.generate.customers.shown import line_of
 from nightshift.generate.hashing import stable_hash
-from nightshift.generate.queries import Pair, read_query
-from nightshift.generate.templates import Fields, prompt_file
+from nightshift.generate.text.cleaning import gives_orders, words
+from nightshift.generate.text.queries import Pair, read_query
+from nightshift.generate.text.templates import Fields, prompt_file
 from nightshift.snapshot import Snapshot
 
 MIN_SEARCHES = 2

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.discrete import OTHER, UNKNOWN, Column, discretise
+from nightshift.generate.customers import made_up
 from nightshift.generate.hashing import splitmix, uniform
 from nightshift.generate.ragged import first_of_groups
 from nightshift.generate.sources import Sources
-from nightshift.generate.strategies import made_up
+from nightshift.generate.tabular.discrete import OTHER, UNKNOWN, Column, discretise
 
 Codes = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

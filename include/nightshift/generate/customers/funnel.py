@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.customers import ItemLines
+from nightshift.generate.customers.probe import text_profiles
+from nightshift.generate.customers.shown import ItemLines
 from nightshift.generate.neighbours import DECIMALS, TextIndex
-from nightshift.generate.probe import text_profiles
 from nightshift.generate.shortage import items_by_shortage
 from nightshift.generate.sources import Sources
-from nightshift.generate.variants import most_popular_variant
+from nightshift.generate.text.variants import most_popular_variant
 
 _PER_ITEM = 10
 """Text neighbours looked at for each item of the history that is shown."""

@@ -14,8 +14,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.generate.cleaning import gives_orders, has_personal_data, words
-from nightshift.generate.templates import Fields, prompt_file
+from nightshift.generate.text.cleaning import gives_orders, has_personal_data, words
+from nightshift.generate.text.templates import Fields, prompt_file
 
 MAX_INTERESTS = 6
 _MAX_CHARS = 200

@@ -1,0 +1,1 @@
+"""Customers as prompts show them, and judges of what they would take."""

@@ -1,0 +1,1 @@
+"""Customers as rows of columns: the copula, the Bayesian network, and histories made of both."""
