@@ -3,7 +3,7 @@
     python -m benchmarks.usable --shop default --sheet sheet.csv
     python -m benchmarks.usable --shop crowdflower --path train.csv.gz --sheet sheet.csv
     …a person fills in the column `usable` with 1 or 0…
-    python -m benchmarks.usable --rated sheet.csv
+    python -m benchmarks.usable --rated sheet.csv --markdown sheet.md
 
 Adapts the model to a shop, lets it write for items that it has seen no search for, inspects what it
 wrote, and draws 100 of what was generated (inspected or not) by a seed. Real searches stand among
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import math
 import random
 import shutil
 import sys
@@ -29,7 +28,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import finish, say
+from benchmarks.common import say
+from benchmarks.usable_measures import count, key_of
 
 NIGHT = "2017-11-20"
 BEFORE = "2017-11-01T00:00:00Z"
@@ -53,9 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sheet", type=Path, default=Path("usable.csv"))
     parser.add_argument("--home", type=Path, help="a folder to use and keep")
     parser.add_argument("--rated", type=Path, help="a sheet that was filled in: count it")
+    parser.add_argument("--markdown", type=Path, help="with --rated: print every row there")
     asked = parser.parse_args(argv)
     if asked.rated is not None:
-        return count(asked.rated)
+        return count(asked.rated, asked.markdown)
     if asked.shop == "crowdflower" and asked.path is None:
         parser.error("--shop crowdflower needs --path")
     home = asked.home or Path(tempfile.mkdtemp(prefix="ns-usable-", dir="/tmp"))
@@ -206,10 +207,6 @@ def write(sheet: Path, rows: list[dict[str, Any]]) -> None:
             )
 
 
-def key_of(sheet: Path) -> Path:
-    return sheet.with_name(f"{sheet.stem}-key{sheet.suffix}")
-
-
 def _intent(lineage: str) -> str:
     import json
 
@@ -220,70 +217,6 @@ def _opened(path: Path) -> Any:
     import gzip
 
     return gzip.open(path, "rt") if path.suffix == ".gz" else path.open(newline="")
-
-
-# --- counting ----------------------------------------------------------------------------------
-
-
-def count(sheet: Path) -> int:
-    """Usable shares with their intervals: generated and real, by intent, and what passed."""
-    with sheet.open(newline="") as one, key_of(sheet).open(newline="") as other:
-        rated = {row["id"]: row for row in csv.DictReader(one)}
-        rows = [rated[key["id"]] | key for key in csv.DictReader(other)]
-    blank = [row["id"] for row in rows if row["usable"] not in ("0", "1")]
-    if blank:
-        say(f"not rated with 0 or 1: {', '.join(blank)}")
-        return 2
-    made = [row for row in rows if row["origin"] == "generated"]
-    passed = [row for row in made if row["accepted"] == "1"]
-    found = [_share("generated", "overall", made)]
-    found += [
-        _share("generated", intent, [row for row in made if row["intent"] == intent])
-        for intent in sorted({row["intent"] for row in made})
-    ]
-    found.append(_share("accepted by the inspection", "overall", passed))
-    found.append(_row("generated", "overall", "acceptance", len(passed), len(made)))
-    real = [row for row in rows if row["origin"] == "real"]
-    if real:
-        found.append(_share("real", "overall", real))
-    for row in found:
-        low, high = row["ci95"]
-        say(
-            f"{row['arm']:28}{row['slice']:14}{row['metric']:12}"
-            f"{row['value']:.2f} [{low:.2f}, {high:.2f}]  n={row['n']}"
-        )
-    finish(f"usable-{sheet.stem}", sheet.stem, found)
-    return 0
-
-
-def _share(arm: str, of: str, rows: list[dict[str, str]]) -> dict[str, Any]:
-    good = sum(row["usable"] == "1" for row in rows)
-    return _row(arm, of, "usable", good, len(rows))
-
-
-def _row(arm: str, of: str, metric: str, good: int, n: int) -> dict[str, Any]:
-    return {
-        "arm": arm,
-        "slice": of,
-        "metric": metric,
-        "value": round(good / n, 4) if n else 0.0,
-        "ci95": wilson(good, n),
-        "n": n,
-    }
-
-
-def wilson(good: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a share (Wilson, 1927): sound for few rows and near 0 or 1.
-
-    >>> wilson(70, 100)
-    (0.6042, 0.7811)
-    """
-    if n == 0:
-        return 0.0, 1.0
-    share, square = good / n, z * z / n
-    centre = (share + square / 2) / (1 + square)
-    half = z / (1 + square) * math.sqrt(share * (1 - share) / n + square / (4 * n))
-    return round(centre - half, 4), round(centre + half, 4)
 
 
 if __name__ == "__main__":
