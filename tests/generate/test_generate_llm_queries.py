@@ -229,9 +229,11 @@ def test_of_several_answers_the_one_that_is_sure_and_about_the_product(
     assert written(*near_and_far) == (["skimmed milk"], {})
     # No word of it is the product's: it is a hard query, and not junk.
     assert written("motor oil", "dairy drink", "garden hose") == (["dairy drink"], {})
-    # What comes back again and again wins over what is a little nearer.
+    # What the others are like wins over what is a little nearer.
     sure = ["whole dairy"] * 4 + ["gallon of milk"]
     assert written(*sure)[0] == ["whole dairy"]
+    alike = ["dairy drink", "dairy beverage", "dairy drinks", "milk bottle crate"]
+    assert "dairy" in written(*alike)[0][0]
     assert written("motor oil", "garden hose") == ([], {"off_topic": 1})
     # Junk counts only where nothing stands in for it.
     assert written("see www.evil.com", "skimmed milk") == (["skimmed milk"], {})

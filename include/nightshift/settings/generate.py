@@ -19,7 +19,7 @@ class Budget(Section):
     """What one night's generation may cost: the plan is cut to it, and every shard ends at it."""
 
     samples: int = Field(40_000, ge=0, description="samples to make at most")
-    tokens: int = Field(20_000, ge=0, description="tokens to generate, over all language models")
+    tokens: int = Field(60_000, ge=0, description="tokens to generate, over all language models")
     seconds: float = Field(3600.0, gt=0, description="seconds to generate, over all shards")
     money: float | None = Field(
         None, ge=0, description="to spend at most, by the prices in cost; empty: no limit"

@@ -26,7 +26,7 @@ class LlmQueriesSettings(Section):
         "edit", description="who misspells: an edit of ours, or the model (a small one cannot)"
     )
     candidates: int = Field(
-        5, ge=1, description="answers to choose from for each query; 1: the first is taken"
+        8, ge=1, description="answers to choose from for each query; 1: the first is taken"
     )
     min_similarity: float = Field(
         0.35, ge=-1, le=1, description="of a chosen query with its product (candidates > 1)"
@@ -35,9 +35,9 @@ class LlmQueriesSettings(Section):
     temperature: float = Field(0.7, ge=0)
     adapted_shots: int = Field(0, ge=0, description="examples where an adapter has learnt these")
     adapted_temperature: float = Field(
-        0.7, ge=0, description="where an adapter has learnt these prompts; 0: one answer"
+        0.5, ge=0, description="where an adapter has learnt these prompts; 0: one answer"
     )
-    max_new_tokens: int = Field(16, ge=1)
+    max_new_tokens: int = Field(12, ge=1)
 
 
 class LlmReviewsSettings(Section):

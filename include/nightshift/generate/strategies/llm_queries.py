@@ -40,9 +40,6 @@ _EXAMPLE_CHARS = 60
 """A product's line in an example; every token of the examples is attended to by every token."""
 _PER_QUERY = 3
 """Items of one query that an adapter learns from: more would teach it that query by heart."""
-_NEARNESS = 0.15
-"""A difference of cosine that counts as much as an answer that comes e times as often: about the
-spread of either among answers."""
 _MISSPELT = "misspelling"
 Cosines = npt.NDArray[np.float32]
 _SALT = 2
@@ -51,7 +48,7 @@ _SALT = 2
 
 class LlmQueries(PromptedStrategy):
     name = "llm_queries"
-    version = "3"
+    version = "4"
     produces = "query"
     prompt_name = "search_queries"
 
@@ -147,19 +144,23 @@ class LlmQueries(PromptedStrategy):
         return known if self.candidates == 1 else [*known, encoder_digest(self.sources.settings)]
 
     def choose(self, answers: Sequence[Answers], dropped: Counter[str]) -> list[list[Row]]:
-        """Of each prompt's answers the one that came often and is about the product.
+        """Of each prompt's answers the one about the product that the others agree with.
 
-        Self-consistency (Wang et al., 2023) tells what the model is sure of, a sentence encoder
-        what belongs to the product; neither asks for the product's own words.
+        Minimum Bayes risk (Kumar & Byrne, 2004; Eikema & Aziz, 2020): what is like the other
+        answers is what the model is sure of, whatever words it takes. The sentence encoder says how
+        alike. Neither asks for the product's own words.
         """
         if self.candidates == 1:
             kept = super().choose(answers, dropped)
         else:
-            kept = [self._best(found, near, dropped) for found, near in self._nearness(answers)]
+            kept = [
+                self._best(found, near, agreed, dropped)
+                for found, near, agreed in self._nearness(answers)
+            ]
         return [[self._typed(row) for row in rows] for rows in kept]
 
-    def _nearness(self, answers: Sequence[Answers]) -> Iterator[tuple[Answers, Cosines]]:
-        """Each prompt's answers, and their cosines with its product: [answers]."""
+    def _nearness(self, answers: Sequence[Answers]) -> Iterator[tuple[Answers, Cosines, Cosines]]:
+        """Each prompt's answers with their cosines: with its product, and with all its answers."""
         if not any(found.rows for found in answers):
             return
         encode = self.sources.encoder.encode
@@ -168,18 +169,21 @@ class LlmQueries(PromptedStrategy):
         ends = np.cumsum([len(found.rows) for found in answers])
         parts = np.split(texts, ends[:-1])
         for found, product, own in zip(answers, products, parts, strict=True):
-            yield found, own @ product
+            votes = np.array(found.votes, dtype=np.float32)
+            yield found, own @ product, own @ own.T @ (votes / max(votes.sum(), 1))
 
-    def _best(self, found: Answers, near: Cosines, dropped: Counter[str]) -> list[Row]:
+    def _best(
+        self, found: Answers, near: Cosines, agreed: Cosines, dropped: Counter[str]
+    ) -> list[Row]:
         good = np.flatnonzero(near >= self.own_settings["min_similarity"])
         if not good.size:
             dropped["off_topic"] += bool(found.rows)
             return []
-        rank = np.log(np.array(found.votes)[good]) + near[good] / _NEARNESS
-        best = int(good[rank.argmax()])
+        best = int(good[(near + agreed)[good].argmax()])
         row = found.rows[best]
-        scores = row["scores"] | {"near": round(float(near[best]), 3)}
-        return [row | {"scores": scores, "votes": found.votes[best]}]
+        measured = {"near": near[best], "agreed": agreed[best]}
+        scores = {name: round(float(value), 3) for name, value in measured.items()}
+        return [row | {"scores": row["scores"] | scores, "votes": found.votes[best]}]
 
     def read(self, raw: str, row: Row, shots: Sequence[Fields]) -> Row | str:
         examples = [Pair(shot["text"], shot["query"]) for shot in shots]
