@@ -36,7 +36,7 @@ def searches_of(lake: Lake, count: int, night: Any = NIGHT) -> pl.DataFrame:
     return known.select(
         query=pl.format("my {}", pl.col("category").str.to_lowercase().str.extract(r"^(\w+)")),
         item_id="item_id",
-        user_key=pl.lit("u"),
+        user_key=pl.lit(None, pl.String),
         grade=pl.lit(None, pl.Float64),
         occurred_at=pl.lit(night.start),
     ).unique("query", maintain_order=True)
@@ -66,8 +66,8 @@ def add_searches(settings: Settings, queries: list[str], *, at: str | None) -> N
         for query, (item,) in zip(queries, items.all(), strict=True):
             connection.execute(
                 text(
-                    "insert into nightshift.searches (search_id, user_id, query, item_id,"
-                    " occurred_at) values (:key, '1', :query, :item, :at)"
+                    "insert into nightshift.searches (search_id, query, item_id, occurred_at)"
+                    " values (:key, :query, :item, :at)"
                 ),
                 {"key": f"{query} {at}", "query": query, "item": item, "at": at},
             )

@@ -265,16 +265,20 @@ def test_an_advertisement_is_for_those_who_buy_what_is_like_it(
     share = np.array([np.isin(histories.of(u), milk).mean() for u in range(len(histories))])
     drinkers = share >= np.sort(share)[-len(share) // 2]
     users = plain.snapshot.users.with_columns(
-        segment=pl.Series(["milk drinkers" if d else "the rest" for d in drinkers])
+        segment=pl.Series(["MILK  Drinkers" if d else "the rest" for d in drinkers])
     )
     sources = shop_of(lake, settings, users=users, answer=lambda _: "x")
     strategy = LlmAdCopy(sources)
     ids = items["item_id"].gather(milk).to_list()
     targets = targets_of(sources, items.height).filter(pl.col("item_id").is_in(ids))
-    segments = strategy.asked(targets)["segment"].to_list()
-    assert segments.count("milk drinkers") > segments.count("the rest")
+    asked = strategy.asked(targets)
+    segments = asked["segment"].to_list()
+    # What goes back to the shop is its own name of the segment.
+    names = {"MILK Drinkers": "MILK  Drinkers", "the rest": "the rest", EVERYBODY: None}
+    assert asked["written_for"].to_list() == [names[label] for label in segments]
+    assert segments.count("MILK Drinkers") > segments.count("the rest")
     assert set(strategy.asked(targets_of(plain, 5))["segment"]) <= {
-        "milk drinkers",
+        "MILK Drinkers",
         "the rest",
         EVERYBODY,
     }

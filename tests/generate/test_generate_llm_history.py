@@ -261,8 +261,9 @@ def test_the_shops_own_visits_are_the_examples(
     )
     single = log.head(1).with_columns(user_key=pl.lit("of one search"))
     monkeypatch.setattr(Snapshot, "searches", pl.concat([log, hidden, single]))
-    shop = shop_with(lake, settings, engine=searching("bread; milk"))
-    visits = shop_visits(shop.snapshot)
+    open_log = settings.with_({"generate": {"min_searchers": 1}})
+    shop = shop_with(lake, open_log, engine=searching("bread; milk"))
+    visits = shop_visits(shop.snapshot, searchers=1)
     assert len(visits) == 27
     assert {len(split_line(visit["searches"])) for visit in visits} == {2}
     strategy = LlmHistory(shop)
@@ -276,12 +277,25 @@ def test_the_shops_own_visits_are_the_examples(
     assert not [v for v in visits if "saw" in v["customer"] and v["customer"].endswith(title)]
 
 
+def test_a_visit_with_a_query_of_its_own_is_shown_to_no_model(
+    lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = log_of(lake, 26)
+    everybody = [log.with_columns(user_key=pl.format("{} {}", "user_key", n)) for n in range(3)]
+    monkeypatch.setattr(Snapshot, "searches", pl.concat(everybody))
+    snapshot = shop_with(lake, settings, engine=searching("bread; milk")).snapshot
+    assert shop_visits(snapshot, searchers=4) == []
+    assert len(shop_visits(snapshot, searchers=3)) == 3 * 26
+    monkeypatch.setattr(Snapshot, "searches", log)
+    assert shop_visits(snapshot, searchers=2) == []
+
+
 def test_a_handful_of_visits_is_not_enough(
     lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Snapshot, "searches", log_of(lake, 19))
     strategy = LlmHistory(shop_with(lake, settings, engine=searching("bread; milk")))
-    assert shop_visits(strategy.sources.snapshot) == []
+    assert shop_visits(strategy.sources.snapshot, searchers=1) == []
     assert strategy.examples()[1] == "shipped"
 
 

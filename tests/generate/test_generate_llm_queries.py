@@ -124,7 +124,7 @@ class Echo:
 
 
 def with_searches(lake: Lake, settings: Settings) -> LlmQueries:
-    alone = settings.with_({"generate": {"llm_queries": {"candidates": 1}}})
+    alone = settings.with_({"generate": {"llm_queries": {"candidates": 1}, "min_searchers": 1}})
     sources = sources_of(lake, alone)
     sources.__dict__["engine"] = Echo()
     return LlmQueries(sources)
@@ -159,7 +159,7 @@ def test_the_shops_own_searches_are_the_examples(
     )
     monkeypatch.setattr("nightshift.snapshot.Snapshot.searches", searches)
     strategy = with_searches(lake, llm_settings)
-    pairs, origin = example_pairs(strategy.sources.snapshot, 100)
+    pairs, origin = example_pairs(strategy.sources.snapshot, 100, searchers=1)
     assert origin == "shop"
     assert {pair.query for pair in pairs} == set(searches["query"][:30])
     chunk = strategy.generate(strategy.plan(100).head(3))
@@ -169,12 +169,35 @@ def test_the_shops_own_searches_are_the_examples(
     assert chunk.dropped == {"duplicate": 3}
 
 
+def test_what_one_customer_typed_is_shown_to_no_model(
+    lake: Lake, llm_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither as an example nor as a lesson; what several typed is, and a log without customers."""
+    log = shop_searches(lake)
+    often = [
+        log.with_columns(user_key=pl.lit(who), query=pl.format("{} {}", "query", pl.lit(word)))
+        for word, customers in (("rare", 1), ("twice", 2), ("thrice", 3))
+        for who in [f"u{n}" for n in range(customers)] * 2
+    ]
+    nobody = log.with_columns(user_key=pl.lit(None, pl.String))
+    monkeypatch.setattr("nightshift.snapshot.Snapshot.searches", pl.concat([*often, nobody]))
+    snapshot = with_searches(lake, llm_settings).sources.snapshot
+
+    pairs, origin = example_pairs(snapshot, 100, searchers=3)
+
+    assert origin == "shop"
+    last = {pair.query.split()[-1] for pair in pairs}
+    assert {"rare", "twice"}.isdisjoint(last)
+    assert "thrice" in last
+    assert {pair.query for pair in pairs} >= set(log["query"])
+
+
 def test_a_handful_of_searches_is_not_enough(
     lake: Lake, llm_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nightshift.snapshot.Snapshot.searches", shop_searches(lake).head(5))
     strategy = with_searches(lake, llm_settings)
-    pairs, origin = example_pairs(strategy.sources.snapshot, 40)
+    pairs, origin = example_pairs(strategy.sources.snapshot, 40, searchers=1)
     assert origin == "shipped"
     assert [pair.query for pair in pairs] == [pair.query for pair in shipped_pairs()]
     assert max(len(pair.text) for pair in pairs) <= 40

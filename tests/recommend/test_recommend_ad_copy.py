@@ -86,11 +86,13 @@ def test_what_was_accepted_goes_live_with_the_night_whichever_line_is_live(shop)
 def test_the_next_night_swaps_it_and_what_stays_keeps_its_time(shop):
     scored(shop, FIRST)
     before = dict(read(shop.settings).select("sample_id", "made_at").iter_rows())
-    kept = copy(1, "i01", "Tea that wakes you", segment="early birds", night=later(1).key)
+    told = {"segment": "night owls", "model": "larger"}
+    kept = copy(1, "i01", "Tea that wakes you", **told, night=later(1).key)
     scored(shop, samples(kept, copy(3, "i05", "New")), later(1))
     after = read(shop.settings)
     assert after["sample_id"].to_list() == ["c1", "c3"]
     assert after["night"].to_list() == [later(1).key, NIGHT.key]
+    assert after.select("segment", "model").row(0) == ("night owls", "larger")
     assert after["made_at"][0] == before["c1"] < after["made_at"][1]
 
 

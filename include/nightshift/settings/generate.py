@@ -123,6 +123,9 @@ class GenerateSettings(StrategySections):
     lost_strategies: float = Field(
         0.5, ge=0, le=1, description="share of strategies that may be lost; more: no samples"
     )
+    min_searchers: int = Field(
+        3, ge=1, description="customers who typed a query, before a model is shown it"
+    )
     tail_events: int = Field(5, ge=0, description="at most this many events: a tail item")
     engine: EngineSettings = EngineSettings()
 

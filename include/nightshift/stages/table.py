@@ -36,6 +36,7 @@ STAGES: dict[str, Stage] = {
                 "adapt",
                 "generate.engine",
                 "generate.seed",
+                "generate.min_searchers",
                 "generate.llm_queries",
                 "generate.llm_reviews",
                 "generate.llm_descriptions",

@@ -60,7 +60,8 @@ def swap(connection: Connection, rows: pl.DataFrame) -> None:
     connection.execute(
         text(
             f"insert into {TABLE} ({columns}, made_at) select {columns}, now() from written"  # noqa: S608
-            " on conflict (sample_id) do update set night = excluded.night"
+            " on conflict (sample_id) do update set night = excluded.night,"
+            " segment = excluded.segment, model = excluded.model"
         )
     )
 

@@ -39,9 +39,10 @@ class Segments:
         known = known.filter(pl.col("count") >= _MIN_CUSTOMERS)
         names = known["segment"].tail(_MAX_SEGMENTS).to_list()
         shown = {name: clean(name, _CHARS) for name in names if not gives_orders(name)}
-        self.names = sorted({label for label in shown.values() if label})
-        place = {label: i for i, label in enumerate(self.names)}
-        code = {name: place[label] for name, label in shown.items() if label}
+        self.labels = {name: label for name, label in sorted(shown.items()) if label}
+        """Each segment, as the shop writes it, and how a prompt does."""
+        self.names = list(self.labels)
+        code = {name: place for place, name in enumerate(self.names)}
         of_user = np.array([code.get(name, -1) for name in users["segment"]], dtype=np.int64)
         self._buyers = self._count(sources, of_user)
         self._allowed = np.diff(self._buyers.indptr) > 0

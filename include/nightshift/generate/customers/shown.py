@@ -25,6 +25,8 @@ _DECIMALS = 6
 MIN_SHOWN = 2
 """Items that a history must have to be shown."""
 _ITEM_CHARS = 60
+_MIN_OF_SEGMENT = 5
+"""Customers of a segment that a prompt about one of them may name."""
 _SEGMENT_CHARS = 30
 _LOOKED_AT = 20
 """Times the length of a line: what lies behind is not looked at."""
@@ -143,9 +145,16 @@ def shown_items(
     return shown
 
 
+def common_segments(snapshot: Snapshot) -> pl.Series:
+    """Each user's segment; null where too few share it to hide in it: [users]."""
+    size = pl.len().over("segment")
+    found = pl.when(size >= _MIN_OF_SEGMENT).then("segment").alias("segment")
+    return snapshot.users.select(found).to_series()
+
+
 def segments_of(snapshot: Snapshot, users: npt.NDArray[np.int64]) -> list[str]:
-    """What the shop says of each user, cleaned; empty where it says nothing: [users]."""
-    found = snapshot.users["segment"].gather(users)
+    """What the shop says of each user and of others, cleaned; empty where nothing: [users]."""
+    found = common_segments(snapshot).gather(users)
     return [line_of(text or "", _SEGMENT_CHARS) or "" for text in found]
 
 

@@ -8,10 +8,11 @@ from functools import cache
 
 import polars as pl
 
-from nightshift.generate.customers.shown import line_of
+from nightshift.generate.customers.shown import common_segments, line_of
 from nightshift.generate.hashing import stable_hash
 from nightshift.generate.text.cleaning import gives_orders, words
 from nightshift.generate.text.queries import Pair, read_query
+from nightshift.generate.text.search_log import shared_searches
 from nightshift.generate.text.templates import Fields, prompt_file
 from nightshift.snapshot import Snapshot
 
@@ -80,19 +81,21 @@ def shipped_visits() -> tuple[Fields, ...]:
     return tuple(dict(json.loads(line)) for line in prompt_file("visits.jsonl").splitlines())
 
 
-def shop_visits(snapshot: Snapshot) -> list[Fields]:
+def shop_visits(snapshot: Snapshot, *, searchers: int) -> list[Fields]:
     """Visits from the shop's own search log: a customer's searches of one day, two or more.
 
     Drawn by a hash of the visit, so that they hardly change from night to night; empty where there
-    are fewer than twenty. No withheld item is shown, and no user's key.
+    are fewer than twenty. No withheld item is shown, no user's key, no segment of a few customers,
+    and no query that fewer than `searchers` typed.
     """
-    log = snapshot.searches.drop_nulls(["user_key", "query"])
+    log = shared_searches(snapshot, searchers).drop_nulls("user_key")
+    users = snapshot.users.select("user_key", segment=common_segments(snapshot))
     visits = (
         log.sort("user_key", "occurred_at", "query")
         .group_by("user_key", day=pl.col("occurred_at").dt.date(), maintain_order=True)
         .agg(queries=pl.col("query").unique(maintain_order=True), item_id=pl.col("item_id").first())
         .filter(pl.col("queries").list.len() >= MIN_SEARCHES)
-        .join(snapshot.users.select("user_key", "segment"), on="user_key", how="left")
+        .join(users, on="user_key", how="left")
         .join(
             snapshot.items.filter(~pl.col("withheld")).select(
                 "item_id", "title", "category", "price_band"

@@ -38,13 +38,20 @@ class LlmAdCopy(ItemTexts):
         return shipped_examples("ad_examples"), "shipped"
 
     def fields(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """With `segment`: an item's first text is for its first segment, and so on."""
+        """With `segment`, as a prompt names it, and `written_for`, as the shop does.
+
+        An item's first text is for its first segment, and so on.
+        """
         known = self._segments.of_items(rows["item_id"].unique(maintain_order=True).to_list())
         chosen = [
-            known[item][nth] if nth < len(known[item]) else EVERYBODY
+            known[item][nth] if nth < len(known[item]) else None
             for item, nth in rows.select("item_id", "nth").iter_rows()
         ]
-        return rows.with_columns(segment=pl.Series(chosen, dtype=pl.String))
+        labels = [EVERYBODY if name is None else self._segments.labels[name] for name in chosen]
+        return rows.with_columns(
+            segment=pl.Series(labels, dtype=pl.String),
+            written_for=pl.Series(chosen, dtype=pl.String),
+        )
 
     def example_text(self, shot: Fields) -> str:
         return shot["line"]
@@ -60,5 +67,5 @@ class LlmAdCopy(ItemTexts):
         shared = about(text, row)
         if not shared:
             return "off_topic"
-        segment = None if row["segment"] == EVERYBODY else row["segment"]
-        return {"text": text, "segment": segment, "scores": {"from_text": shared}}
+        scores = {"from_text": shared}
+        return {"text": text, "segment": row["written_for"], "scores": scores}

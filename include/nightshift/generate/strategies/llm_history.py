@@ -65,7 +65,7 @@ class LlmHistory(PromptedStrategy):
     @cached_property
     def _examples(self) -> tuple[Sequence[Fields], str]:
         snapshot = self.sources.snapshot
-        own = shop_visits(snapshot)
+        own = shop_visits(snapshot, searchers=self.sources.settings.generate.min_searchers)
         if own:
             return own, "shop"
         return nearest_examples(shipped_visits(), "customer", snapshot, _EXAMPLES), "shipped"

@@ -58,14 +58,21 @@ class LlmQueries(PromptedStrategy):
 
     @cached_property
     def _pairs(self) -> tuple[tuple[Pair, ...], str]:
-        return example_pairs(self.sources.snapshot, _EXAMPLE_CHARS)
+        searchers = self.sources.settings.generate.min_searchers
+        return example_pairs(self.sources.snapshot, _EXAMPLE_CHARS, searchers=searchers)
 
     def examples(self) -> tuple[Sequence[Fields], str]:
         pairs, origin = self._pairs
         return [pair.fields for pair in self._spelt(pairs)], origin
 
     def lessons(self, most: int, *, shipped: bool) -> Sequence[tuple[str, Fields]]:
-        own = shop_pairs(self.sources.snapshot, _TEXT_CHARS, most=most, per_query=_PER_QUERY)
+        own = shop_pairs(
+            self.sources.snapshot,
+            _TEXT_CHARS,
+            most=most,
+            searchers=self.sources.settings.generate.min_searchers,
+            per_query=_PER_QUERY,
+        )
         written = shipped_examples(_TEXT_CHARS) if shipped else ()
         return [("shop", pair.fields) for pair in own] + [
             ("shipped", pair.fields) for pair in self._spelt(written)

@@ -1,4 +1,8 @@
-"""Few-shot examples from the shop's own searches before the night."""
+"""The shop's own searches before the night, as far as a language model may be shown them.
+
+What one customer typed may say who that customer is (Barbaro & Zeller, 2006, on AOL's log), and a
+model repeats what it was shown. So a query counts only when several customers typed it.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +24,23 @@ _GOOD_GRADE = 0.75
 """Share of the best grade from which a graded item answers its query."""
 
 
-def example_pairs(snapshot: Snapshot, max_chars: int) -> tuple[tuple[Pair, ...], str]:
+def shared_searches(snapshot: Snapshot, searchers: int) -> pl.DataFrame:
+    """The searches whose query at least so many customers typed.
+
+    A search without a customer counts as one of its own: such a log says nothing of anybody.
+    """
+    who = pl.coalesce("user_key", pl.int_range(pl.len()).cast(pl.String))
+    typed = who.n_unique().over("query")
+    return snapshot.searches.drop_nulls("query").filter(
+        (typed >= searchers) | pl.col("user_key").is_null().all().over("query")
+    )
+
+
+def example_pairs(
+    snapshot: Snapshot, max_chars: int, *, searchers: int
+) -> tuple[tuple[Pair, ...], str]:
     """Pairs for prompts and where they come from: "shop" or "shipped"."""
-    pairs = shop_pairs(snapshot, max_chars, most=_MAX_PAIRS)
+    pairs = shop_pairs(snapshot, max_chars, most=_MAX_PAIRS, searchers=searchers)
     if len(pairs) < MIN_PAIRS:
         return shipped_examples(max_chars), "shipped"
     return pairs, "shop"
@@ -34,17 +52,18 @@ def shipped_examples(max_chars: int) -> tuple[Pair, ...]:
 
 
 def shop_pairs(
-    snapshot: Snapshot, max_chars: int, *, most: int, per_query: int = 1
+    snapshot: Snapshot, max_chars: int, *, most: int, searchers: int, per_query: int = 1
 ) -> tuple[Pair, ...]:
     """What customers typed and which items answered it; none withheld, nothing personal.
 
     The sample is drawn by a hash of the query, so that it hardly changes from night to night.
 
     Args:
+        searchers: customers who typed a query, at least.
         per_query: items that one query may stand with.
     """
     pairs: list[Pair] = []
-    for query, title, text in _searches(snapshot, per_query).iter_rows():
+    for query, title, text in _searches(snapshot, per_query, searchers).iter_rows():
         if gives_orders(text) or gives_orders(query):
             continue
         product = shown(text, max_chars)
@@ -56,15 +75,19 @@ def shop_pairs(
     return tuple(pairs)
 
 
-def _searches(snapshot: Snapshot, per_query: int) -> pl.DataFrame:
+def _searches(snapshot: Snapshot, per_query: int, searchers: int) -> pl.DataFrame:
     """Answered queries with their items: `query`, `title`, `text`, in the order of a hash."""
     nth = pl.int_range(pl.len()).over("query")
-    return _answered(snapshot).filter(nth < per_query).select("query", "title", "text")
+    return (
+        _answered(shared_searches(snapshot, searchers), snapshot)
+        .filter(nth < per_query)
+        .select("query", "title", "text")
+    )
 
 
-def _answered(snapshot: Snapshot) -> pl.DataFrame:
+def _answered(searches: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
     """Answered queries: `query`, `item_id`, `title`, `text`, in the order of hashes of both."""
-    searches = snapshot.searches.filter(pl.col("item_id").is_not_null())
+    searches = searches.filter(pl.col("item_id").is_not_null())
     if searches.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(("query", "item_id", "title", "text"), pl.String))
     best = searches["grade"].max()
@@ -89,9 +112,12 @@ def _answered(snapshot: Snapshot) -> pl.DataFrame:
 
 
 def queries_of_items(snapshot: Snapshot) -> dict[str, list[str]]:
-    """The shop's own queries for each item that is not withheld, in the order of a hash."""
+    """The shop's own queries for each item that is not withheld, in the order of a hash.
+
+    For who makes variants of them without a language model: no prompt may show them.
+    """
     found: dict[str, list[str]] = {}
-    for query, item_id, title, text in _answered(snapshot).iter_rows():
+    for query, item_id, title, text in _answered(snapshot.searches, snapshot).iter_rows():
         if gives_orders(query) or gives_orders(text):
             continue
         parsed, reason = read_query(clean(query, _QUERY_CHARS), text, title, [])
