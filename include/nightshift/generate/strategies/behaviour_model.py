@@ -221,10 +221,7 @@ class MadeUpCustomers(Strategy):
                 condition=self._told(people, kept),
             )
             .with_columns(
-                kind=pl.lit(self.produces),
-                strategy=pl.lit(self.name),
-                label=pl.lit(1.0),
-                weight=pl.lit(1.0),
+                **self.stamp,
                 lineage=pl.struct(
                     "condition",
                     version=pl.lit(self.version),
