@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import budget_strategies
 import pytest
+from killed import generate_killed
 
 from factories import NIGHT
 from nightshift import stages
@@ -21,36 +19,6 @@ LEARNER = {
     "generate": {"strategies": ["learner"], "chunk_targets": 8, "shard_targets": 1000},
     "night": {"wait_seconds": 20},
 }
-CHILD = """
-import importlib, os, signal, sys
-from pathlib import Path
-home, folder, place, calls = sys.argv[1:]
-sys.path.insert(0, folder)
-import budget_strategies
-from conftest import SMALL
-from factories import NIGHT, make_settings
-from test_generate_budget_resume import LEARNER, SHARD
-from nightshift import stages
-
-budget_strategies.install()
-module, _, path = place.partition(":")
-*owner, name = path.split(".")
-holder = importlib.import_module(module)
-for part in owner:
-    holder = getattr(holder, part)
-original, left = getattr(holder, name), int(calls)
-
-def killing(*arguments, **named):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(*arguments, **named)
-
-setattr(holder, name, killing)
-settings = make_settings(Path(home)).with_(SMALL).with_(LEARNER)
-stages.run("generate", NIGHT, settings, {"shard": SHARD})
-"""
 
 
 @pytest.mark.parametrize(
@@ -84,14 +52,8 @@ def test_killed_and_run_again_is_the_same_as_unbroken(
     plan = stages.run("plan", NIGHT, settings).manifest
     total = lake.read(plan, "targets.parquet")["chunk"].n_unique()
     assert total > 20
-    here = Path(__file__).parent
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, str(home), str(here), place, str(calls)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), *sys.path])},
-        check=False,
-        timeout=120,
-    )
-    assert child.returncode == -signal.SIGKILL
+    status = generate_killed(home, LEARNER, SHARD, place, calls)
+    assert status == -signal.SIGKILL
     assert len(list(lake.stored("chunks"))) == (total if chunks is None else chunks)
 
     resumed = stages.run("generate", NIGHT, settings, {"shard": SHARD}).manifest

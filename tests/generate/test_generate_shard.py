@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
+from killed import generate_killed
 
 from factories import NIGHT, commit, make_settings
 from nightshift import contracts, stages
@@ -26,34 +24,6 @@ RunAll = Callable[[Settings], dict[str, Ran]]
 MANY_CHUNKS = {
     "generate": {"strategies": ["text_neighbours"], "chunk_targets": 1, "budget": {"samples": 3000}}
 }
-CHILD = """
-import importlib, os, signal, sys
-from pathlib import Path
-home, folder, place, calls = sys.argv[1:]
-sys.path.insert(0, folder)
-from conftest import SMALL
-from factories import NIGHT, make_settings
-from test_generate_shard import MANY_CHUNKS, SHARD
-from nightshift import stages
-
-module, _, path = place.partition(":")
-*owner, name = path.split(".")
-holder = importlib.import_module(module)
-for part in owner:
-    holder = getattr(holder, part)
-original, left = getattr(holder, name), int(calls)
-
-def killing(*arguments, **named):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(*arguments, **named)
-
-setattr(holder, name, killing)
-settings = make_settings(Path(home)).with_(SMALL).with_(MANY_CHUNKS)
-stages.run("generate", NIGHT, settings, {"shard": SHARD})
-"""
 STRATEGY = "nightshift.generate.strategies.text_neighbours:TextNeighbours"
 
 
@@ -97,14 +67,8 @@ def test_killed_and_run_again_is_the_same_as_unbroken(
     lake = Lake.of(settings)
     plan = stages.run("plan", NIGHT, settings).manifest
     total = lake.read(plan, "targets.parquet")["chunk"].n_unique()
-    here = Path(__file__).parent
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, str(home), str(here), place, str(calls)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), *sys.path])},
-        check=False,
-        timeout=120,
-    )
-    assert child.returncode == -signal.SIGKILL
+    status = generate_killed(home, MANY_CHUNKS, SHARD, place, calls)
+    assert status == -signal.SIGKILL
     before = chunk_files(lake)
     assert len(before) == (total if finished is None else finished)
     assert total > 20

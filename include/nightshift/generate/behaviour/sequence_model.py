@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from nightshift.generate.behaviour.conditioning import Conditioning
-from nightshift.generate.behaviour.conditions import Kinds
-from nightshift.generate.behaviour.items import ItemTable, Optimizer
-from nightshift.generate.behaviour.sampling import Candidates
-from nightshift.generate.behaviour.shop import Behaviour
-from nightshift.progress import Progress
+from nightshift.generate.behaviour.items import ItemTable
+from nightshift.generate.behaviour.training import Batch, Training
+
+_SALT = 31
+"""Of the stretches that are drawn."""
 
 
 class SequenceModel(nn.Module):  # type: ignore[misc]
@@ -60,31 +60,13 @@ class SequenceModel(nn.Module):  # type: ignore[misc]
         return self.out(torch.cat([out[:, 0], condition], dim=1)), state
 
 
-def train(
-    model: SequenceModel,
-    behaviour: Behaviour,
-    kinds: Kinds,
-    shares: npt.NDArray[np.float64],
-    *,
-    steps: int,
-    batch: int,
-    rate: float,
-    seed: int,
-    label: str,
-) -> None:
-    """Maximum likelihood on fresh stretches in every step."""
-    rng = np.random.default_rng([seed, 31])
-    candidates = Candidates(shares, seed)
-    optimizer = Optimizer(model, rate, steps)
-    with Progress(label, total=steps, unit="steps") as progress:
-        for _ in range(steps):
-            seen = behaviour.draw(rng, batch)
-            rows = torch.from_numpy(seen.rows.astype(np.int64))
-            inside = rows >= 0
-            items = model.items(rows.clamp_min(0))
-            states = model.states(items, torch.from_numpy(kinds.of_stretches(seen, behaviour)))
-            loss = candidates.loss(
-                states[inside], items[inside], rows[inside], model.items, candidates.draw()
-            ).mean()
-            optimizer.step(loss)
-            progress.add(note=f"loss {loss.item():.3f}")
+def train(model: SequenceModel, training: Training) -> None:
+    """Maximum likelihood."""
+
+    def loss(batch: Batch) -> tuple[Tensor, str]:
+        items = batch.items(model.items)
+        states = model.states(items, batch.conditions)
+        found = batch.loss(states, items, model.items).mean()
+        return found, f"loss {found.item():.3f}"
+
+    training.run(model, loss, salt=_SALT)

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from nightshift.generate.behaviour.conditioning import Conditioning
 from nightshift.generate.behaviour.conditions import Kinds
-from nightshift.generate.behaviour.items import ItemTable, Optimizer
-from nightshift.generate.behaviour.sampling import Candidates
+from nightshift.generate.behaviour.items import ItemTable
 from nightshift.generate.behaviour.shop import Behaviour
-from nightshift.progress import Progress
+from nightshift.generate.behaviour.training import Batch, Training
 
+_SALT = 51
+"""Of the stretches that are drawn."""
 _DROPPED = 0.3
 """Of a basket's items, before it is encoded: the decoder must fill them in."""
 _ANNEALED = 0.5
@@ -64,46 +65,29 @@ class VariationalBaskets(nn.Module):  # type: ignore[misc]
         return found
 
 
-def train(
-    model: VariationalBaskets,
-    behaviour: Behaviour,
-    kinds: Kinds,
-    shares: npt.NDArray[np.float64],
-    *,
-    steps: int,
-    batch: int,
-    rate: float,
-    beta: float,
-    seed: int,
-    label: str,
-) -> None:
-    """Minimise -log p(basket | z) + beta KL(q(z | basket) || N(0, 1)) on fresh stretches."""
-    rng = np.random.default_rng([seed, 51])
-    noise = torch.Generator().manual_seed(seed)
-    candidates = Candidates(shares, seed)
-    optimizer = Optimizer(model, rate, steps)
-    with Progress(label, total=steps, unit="steps") as progress:
-        for step in range(steps):
-            seen = behaviour.draw(rng, batch)
-            rows = torch.from_numpy(seen.rows.astype(np.int64))
-            inside = rows >= 0
-            condition = model.conditioning(torch.from_numpy(kinds.of_stretches(seen, behaviour)))
-            items = model.items(rows.clamp_min(0))
-            shown = (torch.rand(rows.shape, generator=noise) >= _DROPPED) & inside
-            mean, log_variance = model.encode(items, shown.float(), condition)
-            latent = mean + torch.randn(mean.shape, generator=noise) * (log_variance / 2).exp()
-            queries = model.queries(latent, condition)
-            asked = queries[:, None].expand(-1, rows.shape[1], -1)[inside]
-            unlikely = candidates.loss(
-                asked, items[inside], rows[inside], model.items, candidates.draw()
-            ).sum()
-            divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum()
-            weight = beta * min(1.0, step / max(_ANNEALED * steps, 1))
-            optimizer.step((unlikely + weight * divergence) / inside.sum())
-            progress.add(
-                note=f"loss {unlikely.item() / inside.sum():.3f}, "
-                f"divergence {divergence.item() / batch:.2f}"
-            )
+def train(model: VariationalBaskets, training: Training, beta: float) -> None:
+    """Minimise -log p(basket | z) + beta KL(q(z | basket) || N(0, 1))."""
+    noise = torch.Generator().manual_seed(training.seed)
+    annealed = max(_ANNEALED * training.own.steps, 1)
+
+    def loss(batch: Batch) -> tuple[Tensor, str]:
+        inside = batch.inside
+        condition = model.conditioning(batch.conditions)
+        items = batch.items(model.items)
+        shown = (torch.rand(inside.shape, generator=noise) >= _DROPPED) & inside
+        mean, log_variance = model.encode(items, shown.float(), condition)
+        latent = mean + torch.randn(mean.shape, generator=noise) * (log_variance / 2).exp()
+        states = model.queries(latent, condition)[:, None].expand(-1, inside.shape[1], -1)
+        unlikely = batch.loss(states, items, model.items).sum()
+        divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum()
+        weight = beta * min(1.0, batch.step / annealed)
+        note = (
+            f"loss {unlikely.item() / inside.sum():.3f}, "
+            f"divergence {divergence.item() / len(mean):.2f}"
+        )
+        return (unlikely + weight * divergence) / inside.sum(), note
+
+    training.run(model, loss, salt=_SALT)
 
 
 def encoded(

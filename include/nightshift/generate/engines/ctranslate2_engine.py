@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from nightshift.errors import EngineError
 from nightshift.generate.engines.base import Generated, Sampling, first_line, prompt_hash
 from nightshift.generate.engines.local import LocalEngine
 from nightshift.generate.engines.model_files import ct2_folder
-from nightshift.generate.engines.tokens import Tokens
 
 _SEED_BITS = 32
 
@@ -32,12 +32,11 @@ class CTranslate2Engine(LocalEngine):
         """Rows of a batch draw from one random state: only the likeliest token is a row's own."""
         return sampling.temperature == 0
 
-    @cached_property
-    def _tokens(self) -> Tokens:
-        return Tokens(ct2_folder(self.settings, lake=self._lake, adapter=self._adapter))
+    def _folder(self) -> Path:
+        return ct2_folder(self.settings, lake=self._lake, adapter=self._adapter)
 
     def _generator(self, seed: int) -> Any:
-        folder = ct2_folder(self.settings, lake=self._lake, adapter=self._adapter)
+        folder = self._folder()
         try:
             import ctranslate2
 
@@ -60,13 +59,6 @@ class CTranslate2Engine(LocalEngine):
         """For what draws nothing. Draws need a new one each call: a live generator goes on with the
         random state that it was made with."""
         return self._generator(0)
-
-    def generate(
-        self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
-    ) -> Generated:
-        if not prompts:
-            return Generated([], 0)
-        return self._bounded(lambda: self._generate(prompts, sampling, prefix))
 
     def _generate(self, prompts: Sequence[str], sampling: Sampling, prefix: str) -> Generated:
         tokens = self._tokens
@@ -107,13 +99,6 @@ class CTranslate2Engine(LocalEngine):
             sum(read for _, read in tokens_of),
             tokens_of=tokens_of,
         )
-
-    def score(
-        self, prompts: Sequence[str], continuations: Sequence[str]
-    ) -> npt.NDArray[np.float64]:
-        if not prompts:
-            return np.zeros(0)
-        return self._bounded(lambda: self._score(prompts, continuations))
 
     def _score(
         self, prompts: Sequence[str], continuations: Sequence[str]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from nightshift.generate.engines.adapter import Adapter
-from nightshift.generate.engines.base import Engine
+from nightshift.generate.engines.base import Engine, Generated, Sampling
 from nightshift.generate.engines.bounded import Worker
 from nightshift.generate.engines.model_files import hf_folder, model_source
+from nightshift.generate.engines.tokens import Tokens
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 
@@ -65,8 +69,43 @@ class LocalEngine(Engine):
     def _adapted(self) -> dict[str, str]:
         return {} if self._adapter is None else {"adapter": self._adapter.digest}
 
-    def _hf_folder(self) -> Path:
+    def _folder(self) -> Path:
+        """Of the model files, in the backend's own format."""
         return hf_folder(self.settings, lake=self._lake, adapter=self._adapter)
+
+    @cached_property
+    def _tokens(self) -> Tokens:
+        return Tokens(self._folder())
+
+    def generate(
+        self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
+    ) -> Generated:
+        if not prompts:
+            return Generated([], 0)
+        self._load()
+        return self._bounded(lambda: self._generate(prompts, sampling, prefix))
+
+    def score(
+        self, prompts: Sequence[str], continuations: Sequence[str]
+    ) -> npt.NDArray[np.float64]:
+        if not prompts:
+            return np.zeros(0)
+        self._load()
+        return self._bounded(lambda: self._score(prompts, continuations))
+
+    def _load(self) -> None:
+        """What must happen in the caller's thread, before a call that is bounded."""
+        return
+
+    @abstractmethod
+    def _generate(self, prompts: Sequence[str], sampling: Sampling, prefix: str) -> Generated:
+        """`generate`, with a prompt at least."""
+
+    @abstractmethod
+    def _score(
+        self, prompts: Sequence[str], continuations: Sequence[str]
+    ) -> npt.NDArray[np.float64]:
+        """`score`, with a prompt at least."""
 
     @cached_property
     def _worker(self) -> Worker:

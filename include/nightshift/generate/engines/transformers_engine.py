@@ -15,7 +15,6 @@ from nightshift.errors import EngineError
 from nightshift.generate.engines.base import Generated, Sampling, first_line, prompt_hash
 from nightshift.generate.engines.decoding import continued, left_padded, read_prefix
 from nightshift.generate.engines.local import LocalEngine
-from nightshift.generate.engines.tokens import Tokens
 
 
 class TransformersEngine(LocalEngine):
@@ -37,12 +36,8 @@ class TransformersEngine(LocalEngine):
         return True
 
     @cached_property
-    def _tokens(self) -> Tokens:
-        return Tokens(self._hf_folder())
-
-    @cached_property
     def _model(self) -> Any:
-        folder = self._hf_folder()
+        folder = self._folder()
         try:
             import torch
             from transformers import AutoModelForCausalLM
@@ -60,13 +55,6 @@ class TransformersEngine(LocalEngine):
                 f"transformers could not load the model: {error}.",
                 hint=f"delete {folder} and run again (`nightshift doctor` shows the memory)",
             ) from error
-
-    def generate(
-        self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
-    ) -> Generated:
-        if not prompts:
-            return Generated([], 0)
-        return self._bounded(lambda: self._generate(prompts, sampling, prefix))
 
     def _generate(self, prompts: Sequence[str], sampling: Sampling, prefix: str) -> Generated:
         model, ends = self._model, self._tokens.line_ends
@@ -121,13 +109,6 @@ class TransformersEngine(LocalEngine):
                 batch = []
             batch.append(i)
         yield batch
-
-    def score(
-        self, prompts: Sequence[str], continuations: Sequence[str]
-    ) -> npt.NDArray[np.float64]:
-        if not prompts:
-            return np.zeros(0)
-        return self._bounded(lambda: self._score(prompts, continuations))
 
     def _score(
         self, prompts: Sequence[str], continuations: Sequence[str]

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from nightshift.errors import EngineError
 from nightshift.generate.engines.base import Generated, Sampling, first_line, prompt_hash
 from nightshift.generate.engines.local import LocalEngine
-from nightshift.generate.engines.tokens import Tokens
 
 _SEED_BITS = 31
 """vLLM adds a continuation's number to its prompt's seed."""
@@ -39,12 +38,8 @@ class VllmEngine(LocalEngine):
         return True
 
     @cached_property
-    def _tokens(self) -> Tokens:
-        return Tokens(self._hf_folder())
-
-    @cached_property
     def _llm(self) -> Any:
-        folder = self._hf_folder()
+        folder = self._folder()
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # it would tell its makers of every start
         try:
             import vllm
@@ -64,13 +59,8 @@ class VllmEngine(LocalEngine):
                 "generate.engine.name=transformers",
             ) from error
 
-    def generate(
-        self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
-    ) -> Generated:
-        if not prompts:
-            return Generated([], 0)
+    def _load(self) -> None:
         _ = self._llm  # loaded here: it sets signal handlers, which only a main thread may
-        return self._bounded(lambda: self._generate(prompts, sampling, prefix))
 
     def _generate(self, prompts: Sequence[str], sampling: Sampling, prefix: str) -> Generated:
         head = self._tokens.encode([prefix])[0] if prefix else []
@@ -106,14 +96,6 @@ class VllmEngine(LocalEngine):
             stop_token_ids=self._tokens.text_ends,
             structured_outputs=None if shape is None else StructuredOutputsParams(regex=shape),
         )
-
-    def score(
-        self, prompts: Sequence[str], continuations: Sequence[str]
-    ) -> npt.NDArray[np.float64]:
-        if not prompts:
-            return np.zeros(0)
-        _ = self._llm
-        return self._bounded(lambda: self._score(prompts, continuations))
 
     def _score(
         self, prompts: Sequence[str], continuations: Sequence[str]

@@ -77,6 +77,16 @@ class Strategy(ABC):
         self.seed = sources.settings.generate.seed
 
     @property
+    def stamp(self) -> dict[str, pl.Expr]:
+        """The columns that say whose a sample is, and that it counts in full."""
+        return {
+            "kind": pl.lit(self.produces),
+            "strategy": pl.lit(self.name),
+            "label": pl.lit(1.0),
+            "weight": pl.lit(1.0),
+        }
+
+    @property
     def own_settings(self) -> dict[str, Any]:
         """What it is configured with: `generate.NAME` where there is such a section."""
         section = getattr(self.sources.settings.generate, self.name, None)

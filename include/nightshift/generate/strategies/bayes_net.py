@@ -16,14 +16,10 @@ import numpy.typing as npt
 import polars as pl
 
 from nightshift.generate.behaviour import sequences
-from nightshift.generate.behaviour.copies import RealStretches
 from nightshift.generate.behaviour.sequences import NOTHING, Items
-from nightshift.generate.customers import made_up
 from nightshift.generate.fits import Tensors
 from nightshift.generate.hashing import Hashes, streams, uniform
-from nightshift.generate.neighbours import DECIMALS
-from nightshift.generate.samples import as_samples, empty_samples
-from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dropped
+from nightshift.generate.strategies.tabular_model import MIN_ITEMS, TabularCustomers
 from nightshift.generate.tabular.bayes import (
     Parents,
     Table,
@@ -40,45 +36,28 @@ from nightshift.generate.text.topics import topics
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
-_SECONDS_PER_SAMPLE = 1e-2
-"""Measured on one core, learning included."""
-_MIN_CUSTOMERS = 30
-_MIN_ITEMS = 2
 _MOST_EVENTS = 1_000_000
 """Events that are learnt from; of more customers than have so many, a part is taken."""
 _ENOUGH_EVENTS = 5_000
 """With fewer, a search for a structure finds chance: the structure is then the obvious one."""
 _OF_CATEGORY = (BEFORE, "favourite")
 _OBVIOUS = {CATEGORY: "favourite", "brand": CATEGORY, "price_band": CATEGORY}
-_UNSEEN = 0.5
-"""An item without events counts as this many: it is drawn now and then."""
 _TRIES = 4
 """Items drawn for an event where nobody takes an item twice; then the event is left out."""
-_SALT = 151
 
 
-class BayesNet(Strategy):
+class BayesNet(TabularCustomers):
     name = "bayes_net"
     version = "1"
-    produces = "sequence"
-
-    def price(self) -> Price:
-        return Price(seconds=_SECONDS_PER_SAMPLE)
-
-    def missing(self) -> str | None:
-        found = int((self.sources.snapshot.users["events"] >= _MIN_ITEMS).sum())
-        if found < _MIN_CUSTOMERS:
-            return f"the shop has {found} customers with a history, it takes {_MIN_CUSTOMERS}"
-        return None
-
-    def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
-        wanted = self.sources.settings.generate.bayes_net.customers
-        return made_up.wishes(self.sources, wanted, self._customers)
+    salt = 151
 
     @cached_property
-    def _customers(self) -> pl.DataFrame:
-        """Those with a history: what made-up customers are drawn from."""
-        return self._known.customers.filter(pl.col("length") >= _MIN_ITEMS)
+    def customers(self) -> pl.DataFrame:
+        return self._known.customers.filter(pl.col("length") >= MIN_ITEMS)
+
+    def count(self) -> int:
+        """Without `_known`, which may have to learn topics."""
+        return int((self.sources.snapshot.users["events"] >= MIN_ITEMS).sum())
 
     @cached_property
     def _known(self) -> NetworkData:
@@ -95,18 +74,14 @@ class BayesNet(Strategy):
         states = self.sources.settings.generate.bayes_net.max_states
         return {"topic_of_item": topics(vectors, states, self.seed)[row_of_item]}
 
-    def fit(self) -> None:
-        learnt = self.fitted(self._learn)
-        parents = self._unpacked(learnt["parents"])
+    def load(self, tensors: Tensors) -> None:
+        parents = self._unpacked(tensors["parents"])
         self._order = in_order(parents)
-        self._tables = {name: Table(parents[name], learnt[f"table_{name}"]) for name in parents}
-        self._new_visit, self._returns = float(learnt["new_visit"][0]), learnt["returns"]
-        weights = self.sources.snapshot.item_events.astype(np.float64) + _UNSEEN
-        self._cells = Cells(list(self._known.items.values()), weights)
-        histories = self.sources.snapshot.histories
-        self._real = RealStretches(histories.indptr, histories.items)
+        self._tables = {name: Table(parents[name], tensors[f"table_{name}"]) for name in parents}
+        self._new_visit, self._returns = float(tensors["new_visit"][0]), tensors["returns"]
+        self._cells = Cells(list(self._known.items.values()), self.popularity())
 
-    def _learn(self) -> Tensors:
+    def learn(self) -> Tensors:
         """Parents and tables of every drawn column, and how visits and repeats go."""
         own, known = self.sources.settings.generate.bayes_net, self._known
         rows = known.rows(_MOST_EVENTS)
@@ -177,25 +152,8 @@ class BayesNet(Strategy):
             found[: items.shape[1]] = returning(items).sum(axis=0) / there
         return found
 
-    def generate(self, targets: pl.DataFrame) -> Chunk:
-        keys = targets["user_key"].to_list()
-        customers = made_up.draw_conditions(self.sources, keys, self._customers)
-        seeds = made_up.customer_hashes(keys, self.seed, _SALT)
-        items, likely = self._histories(customers, seeds)
-        long = sequences.lengths_of(items) >= _MIN_ITEMS
-        copies = self._real.holds(items)
-        kept = pl.Series(long & ~copies)
-        frame = self._frame(items, likely, customers, kept)
-        samples = as_samples(frame) if frame.height else empty_samples()
-        reasons = [
-            ("too_short", int((~long).sum())),
-            ("copies_a_customer", int((long & copies).sum())),
-            ("duplicates", frame.height - samples.num_rows),
-        ]
-        return Chunk(samples, count_dropped(reasons))
-
-    def _histories(self, customers: pl.DataFrame, seeds: Hashes) -> tuple[Items, Floats]:
-        """Event by event; items [customers, max_length], mean log-probability of what was drawn."""
+    def draw(self, customers: pl.DataFrame, seeds: Hashes) -> tuple[Items, dict[str, Floats]]:
+        """Event by event; the score is the mean log-probability of what was drawn."""
         width = self.sources.settings.generate.bayes_net.max_length
         known, rows = self._known, len(seeds)
         states: dict[str, Codes] = {
@@ -208,7 +166,7 @@ class BayesNet(Strategy):
         items = np.full((rows, width), NOTHING, dtype=np.int32)
         likely = np.zeros(rows)
         for place in range(width):
-            noise = uniform(streams(seeds, len(self._order) + 3 + _TRIES, _SALT + 1 + place))
+            noise = uniform(streams(seeds, len(self._order) + 3 + _TRIES, self.salt + 1 + place))
             moved = (noise[:, -1] < self._new_visit) | (place == 0)
             for number, column in enumerate(self._order):
                 drawn, log_share = self._tables[column].draw(states, noise[:, number])
@@ -222,7 +180,8 @@ class BayesNet(Strategy):
             if CATEGORY in known.items:
                 category = known.items[CATEGORY].codes[item]
                 states[BEFORE] = np.where(item >= 0, category, states[BEFORE])
-        return sequences.keep(items, items >= 0), likely / np.maximum(lengths, 1)
+        mean = likely / np.maximum(lengths, 1)
+        return sequences.keep(items, items >= 0), {"log_probability": mean}
 
     def _item(self, states: dict[str, Codes], earlier: Items, noise: Floats) -> Codes:
         """One of the earlier items, or one of the drawn description; -1 where all tries were there.
@@ -243,23 +202,3 @@ class BayesNet(Strategy):
         which = np.minimum((noise[:, 1] * place).astype(np.int64), place - 1)
         again = earlier[np.arange(len(item)), which]
         return np.where((noise[:, 0] < self._returns[place]) & (again >= 0), again, item)
-
-    def _frame(
-        self, items: Items, likely: Floats, customers: pl.DataFrame, kept: pl.Series
-    ) -> pl.DataFrame:
-        scores = pl.DataFrame({"log_probability": np.round(likely, DECIMALS)})
-        lineage = customers.select(
-            pl.lit(self.version).alias("version"),
-            pl.lit(self.seed).alias("seed"),
-            pl.col("user_key").alias("customer"),
-            *made_up.CONDITIONS,
-        )
-        columns = sequences.columns(items[kept.to_numpy()], self.sources.snapshot.items["item_id"])
-        return columns.with_columns(
-            kind=pl.lit(self.produces),
-            strategy=pl.lit(self.name),
-            label=pl.lit(1.0),
-            weight=pl.lit(1.0),
-            scores=scores.filter(kept).to_struct().struct.json_encode(),
-            lineage=lineage.filter(kept).to_struct().struct.json_encode(),
-        )

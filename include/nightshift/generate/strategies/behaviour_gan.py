@@ -27,7 +27,6 @@ _SECONDS_PER_SAMPLE = 0.04
 """Measured on one core with 59,000 known items, learning included."""
 _CALIBRATED_ON = 1024
 """Generated sequences that the decoder's biases are fitted to."""
-_BATCH = 64
 _SPARE = 12
 """Draws for each place: where no item may come twice, the first new one is taken."""
 _CUSTOMER, _PLACES, _ITEM = 3, 4, 5
@@ -94,18 +93,7 @@ class BehaviourGan(MadeUpCustomers):
         load_into(self.critic, tensors, "critic")
 
     def draw(self, people: People) -> Drawn:
-        import torch
-
-        from nightshift.generate.behaviour.sampling import in_batches
-
-        rows = np.full((len(people), self.own.length), -1, dtype=np.int32)
-        critic = np.zeros(len(people))
-        with torch.no_grad():
-
-            def work(batch: npt.NDArray[np.int64]) -> None:
-                rows[batch], critic[batch] = self._draw(people.take(batch))
-
-            in_batches(len(people), _BATCH, work)
+        rows, critic = self.in_batches(people, self._draw)
         return Drawn(rows, {"critic": critic})
 
     def _draw(self, people: People) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,12 @@ from nightshift.generate.hashing import Hashes, combine, splitmix, stable_hash
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.strategies.base import WISHES, Chunk, Refused, Strategy, count_dropped
 
+if TYPE_CHECKING:
+    from nightshift.generate.behaviour.training import Training
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int32]
 
 _CONDITIONS = 20_000
 """Real stretches whose conditions are kept to draw from."""
@@ -42,6 +47,8 @@ _TRIED = 2000
 _ATTEMPTS = 5
 """A sequence that a customer had is drawn anew so often; then it is dropped. Short and common ones
 are, and dropping them at once would leave too few short ones."""
+_BATCH = 64
+"""Sequences drawn at once."""
 _DECIMALS = 4
 _SALT = 2
 _PERSON = 1
@@ -71,7 +78,7 @@ class People:
 class Drawn:
     """What a model made of them."""
 
-    rows: npt.NDArray[np.int32]  # [n, length] item rows, -1 behind the last
+    rows: Rows  # [n, length] item rows, -1 behind the last
     scores: dict[str, Floats]  # [n] each
 
     def replace(self, rows: Ints, by: Drawn) -> None:
@@ -167,9 +174,34 @@ class MadeUpCustomers(Strategy):
             Refused: it is worth nothing.
         """
 
+    def training(self, shares: Floats) -> Training:
+        """Of a model that learns by maximum likelihood."""
+        from nightshift.generate.behaviour.training import Training
+
+        label = f"learn {self.name}"
+        return Training(self.behaviour, self.kinds, shares, self.own, self.seed, label)
+
     @abstractmethod
     def draw(self, people: People) -> Drawn:
         """A sequence of each; what one gets depends on nobody else."""
+
+    def in_batches(
+        self, people: People, draw: Callable[[People], tuple[Rows, Floats]]
+    ) -> tuple[Rows, Floats]:
+        """What `draw` makes of a batch, for all: item rows [n, length], and a score [n]."""
+        import torch
+
+        from nightshift.generate.behaviour.sampling import in_batches
+
+        rows = np.full((len(people), self.own.length), -1, dtype=np.int32)
+        scores = np.zeros(len(people))
+
+        def work(batch: Ints) -> None:
+            rows[batch], scores[batch] = draw(people.take(batch))
+
+        with torch.no_grad():
+            in_batches(len(people), _BATCH, work)
+        return rows, scores
 
     def generate(self, targets: pl.DataFrame) -> Chunk:
         people = self._people(targets)
@@ -192,7 +224,7 @@ class MadeUpCustomers(Strategy):
             ),
         )
 
-    def _bad(self, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    def _bad(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """Which sequences a customer had, and which repeat where nobody does: [2, n]."""
         repeated = again(rows).any(axis=1) & (not self.behaviour.repeats)
         return np.stack([self._real.holds(rows), repeated])
@@ -221,10 +253,7 @@ class MadeUpCustomers(Strategy):
                 condition=self._told(people, kept),
             )
             .with_columns(
-                kind=pl.lit(self.produces),
-                strategy=pl.lit(self.name),
-                label=pl.lit(1.0),
-                weight=pl.lit(1.0),
+                **self.stamp,
                 lineage=pl.struct(
                     "condition",
                     version=pl.lit(self.version),

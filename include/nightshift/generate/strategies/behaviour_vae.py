@@ -23,7 +23,6 @@ _SECONDS_PER_SAMPLE = 0.03
 """Measured on one core with 59,000 known items, learning included."""
 _ENCODED = 20_000
 """Real baskets that the mixture is fitted to."""
-_BATCH = 64
 _SPARE = 4
 """Draws for each item wanted: one that came before is passed over."""
 _FAVOURITE = 1
@@ -45,18 +44,7 @@ class BehaviourVae(MadeUpCustomers):
         vectors = item_vectors(self.sources, self.behaviour, own.dim, self.seed)
         shares = self.shares()
         model = self._model(vectors, shares)
-        train(
-            model,
-            self.behaviour,
-            self.kinds,
-            shares,
-            steps=own.steps,
-            batch=own.batch,
-            rate=own.learning_rate,
-            beta=own.beta,
-            seed=self.seed,
-            label=f"learn {self.name}",
-        )
+        train(model, self.training(shares), own.beta)
         means, variances, conditions = encoded(
             model, self.behaviour, self.kinds, _ENCODED, self.seed
         )
@@ -101,19 +89,8 @@ class BehaviourVae(MadeUpCustomers):
         return VariationalBaskets(vectors, shares, self.kinds.sizes, own.hidden, own.latent)
 
     def draw(self, people: People) -> Drawn:
-        import torch
-
-        from nightshift.generate.behaviour.sampling import in_batches
-
-        rows = np.full((len(people), self.own.length), -1, dtype=np.int32)
-        log_p = np.zeros(len(people))
-        with torch.no_grad():
-            items = self.model.items.all().T
-
-            def work(batch: npt.NDArray[np.int64]) -> None:
-                rows[batch], log_p[batch] = self._baskets(people.take(batch), items)
-
-            in_batches(len(people), _BATCH, work)
+        items = self.model.items.all().detach().T
+        rows, log_p = self.in_batches(people, lambda some: self._baskets(some, items))
         return Drawn(
             self.order.arranged(rows, people.hashes), {"log_probability": log_p / people.lengths}
         )

@@ -10,19 +10,18 @@ histories a customer, of which the nearest is kept.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from nightshift.generate.behaviour import sequences
-from nightshift.generate.behaviour.copies import RealStretches
 from nightshift.generate.behaviour.sequences import Items
 from nightshift.generate.customers import made_up
 from nightshift.generate.fits import Tensors
-from nightshift.generate.hashing import streams, uniform
-from nightshift.generate.neighbours import DECIMALS
-from nightshift.generate.samples import as_samples, empty_samples
-from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dropped
+from nightshift.generate.hashing import Hashes, streams, uniform
+from nightshift.generate.strategies.tabular_model import MIN_ITEMS, TabularCustomers
 from nightshift.generate.tabular.customer_numbers import (
     TIMING,
     ItemNumbers,
@@ -36,49 +35,28 @@ from nightshift.generate.tabular.realise import Realiser
 
 Floats = npt.NDArray[np.float64]
 
-_SECONDS_PER_SAMPLE = 1e-2
-"""Measured on one busy core with 92,000 items, learning included; a third of it with 4,000."""
-_MIN_CUSTOMERS = 30
-"""Correlations of fewer are noise."""
-_UNSEEN = 0.5
-"""An item without events counts as this many: it is drawn now and then."""
-_MIN_ITEMS = 2
 _DISCRETE = ("events", "length", "repeat_share", "variety")
-_NUMBERS = 141
 
 
-class Copula(Strategy):
+class Copula(TabularCustomers):
     name = "copula"
     version = "1"
-    produces = "sequence"
+    salt = 141
+    conditions = ("segment", "category")
 
-    def price(self) -> Price:
-        return Price(seconds=_SECONDS_PER_SAMPLE)
-
-    def missing(self) -> str | None:
-        found = self._customers().height
-        if found < _MIN_CUSTOMERS:
-            return f"the shop has {found} customers with a history, it takes {_MIN_CUSTOMERS}"
-        return None
-
-    def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
-        wanted = self.sources.settings.generate.copula.customers
-        return made_up.wishes(self.sources, wanted, self._customers())
-
-    def _customers(self) -> pl.DataFrame:
-        """Those with a history of two items: `user_key` and made_up.CONDITIONS."""
+    @cached_property
+    def customers(self) -> pl.DataFrame:
         snapshot = self.sources.snapshot
         length = "events" if snapshot.shop.repeats else "items"
-        long = snapshot.users.filter(pl.col(length) >= _MIN_ITEMS)
+        long = snapshot.users.filter(pl.col(length) >= MIN_ITEMS)
         return made_up.conditions_of_users(self.sources).join(
             long.select("user_key"), on="user_key", how="semi", maintain_order="left"
         )
 
-    def fit(self) -> None:
+    def load(self, tensors: Tensors) -> None:
         own = self.sources.settings.generate.copula
-        learnt = self.fitted(self._learn)
-        self._copula = GaussianCopula(*(learnt[name] for name in GaussianCopula.PARTS))
-        known = self._known(learnt["centre"], learnt["axes"])
+        self._copula = GaussianCopula(*(tensors[name] for name in GaussianCopula.PARTS))
+        known = self._known(tensors["centre"], tensors["axes"])
         spread = self._copula.values.std(axis=0)[len(TIMING) :]
         self._realiser = Realiser(
             known,
@@ -87,10 +65,8 @@ class Copula(Strategy):
             repeats=self.sources.snapshot.shop.repeats,
             width=own.max_length,
         )
-        histories = self.sources.snapshot.histories
-        self._real = RealStretches(histories.indptr, histories.items)
 
-    def _learn(self) -> Tensors:
+    def learn(self) -> Tensors:
         """Margins and correlation of what describes the shop's customers."""
         own, snapshot = self.sources.settings.generate.copula, self.sources.snapshot
         vectors, row_of_item = self.sources.texts
@@ -98,8 +74,7 @@ class Copula(Strategy):
         np.add.at(per_text, row_of_item, self._weights())
         centre, axes = principal_coordinates(vectors, per_text, own.taste)
         known = self._known(centre, axes)
-        customers = self._customers()
-        codes = customers.join(snapshot.user_codes, on="user_key", maintain_order="left")[
+        codes = self.customers.join(snapshot.user_codes, on="user_key", maintain_order="left")[
             "user"
         ].to_numpy()
         histories = snapshot.histories
@@ -115,7 +90,7 @@ class Copula(Strategy):
         names = (*TIMING, *names_of(known, repeats=snapshot.shop.repeats))
         copula = GaussianCopula.fit(
             values,
-            self._with_group(customers)["group"].to_numpy(),
+            self._with_group(self.customers)["group"].to_numpy(),
             np.array([name in _DISCRETE for name in names]),
         )
         parts = {name: getattr(copula, name) for name in GaussianCopula.PARTS}
@@ -123,7 +98,7 @@ class Copula(Strategy):
 
     def _weights(self) -> Floats:
         """[items] popularity, adding up to 1."""
-        weights: Floats = self.sources.snapshot.item_events.astype(np.float64) + _UNSEEN
+        weights = self.popularity()
         shares: Floats = weights / weights.sum()
         return shares
 
@@ -139,7 +114,7 @@ class Copula(Strategy):
         rest of the segment; else the rest of all, or where that is few, the largest group.
         """
         enough = self.sources.settings.generate.copula.min_group
-        whole = self._customers().with_columns(
+        whole = self.customers.with_columns(
             label=pl.when(pl.len().over("segment", "category") >= enough).then(
                 pl.format("{} / {}", "segment", "category")
             )
@@ -160,53 +135,13 @@ class Copula(Strategy):
         )
         return customers.join(groups, on=["segment", "category"], how="left", maintain_order="left")
 
-    def generate(self, targets: pl.DataFrame) -> Chunk:
-        keys = targets["user_key"].to_list()
-        customers = self._with_group(made_up.draw_conditions(self.sources, keys, self._customers()))
-        seeds = made_up.customer_hashes(keys, self.seed, _NUMBERS)
+    def draw(self, customers: pl.DataFrame, seeds: Hashes) -> tuple[Items, dict[str, Floats]]:
+        """The numbers first, then the history nearest to them; scores are the numbers."""
         numbers = self._copula.draw(
-            uniform(streams(seeds, len(self._copula.discrete))), customers["group"].to_numpy()
+            uniform(streams(seeds, len(self._copula.discrete))),
+            self._with_group(customers)["group"].to_numpy(),
         )
         tries = self.sources.settings.generate.copula.tries
         items, distance = self._realiser.realise(numbers[:, len(TIMING) :], seeds, tries=tries)
-        long = sequences.lengths_of(items) >= _MIN_ITEMS
-        copies = self._real.holds(items)
-        kept = pl.Series(long & ~copies)
-        frame = self._frame(items, customers, numbers, distance, kept)
-        samples = as_samples(frame) if frame.height else empty_samples()
-        reasons = [
-            ("too_short", int((~long).sum())),
-            ("copies_a_customer", int((long & copies).sum())),
-            ("duplicates", frame.height - samples.num_rows),
-        ]
-        return Chunk(samples, count_dropped(reasons))
-
-    def _frame(
-        self,
-        items: Items,
-        customers: pl.DataFrame,
-        numbers: Floats,
-        distance: Floats,
-        kept: pl.Series,
-    ) -> pl.DataFrame:
         names = (*TIMING, *self._realiser.names)
-        scores = {"distance": distance} | dict(zip(names, numbers.T, strict=True))
-        described = pl.DataFrame(
-            {name: np.round(column, DECIMALS) for name, column in scores.items()}
-        )
-        lineage = customers.select(
-            pl.lit(self.version).alias("version"),
-            pl.lit(self.seed).alias("seed"),
-            pl.col("user_key").alias("customer"),
-            "segment",
-            "category",
-        )
-        columns = sequences.columns(items[kept.to_numpy()], self.sources.snapshot.items["item_id"])
-        return columns.with_columns(
-            kind=pl.lit(self.produces),
-            strategy=pl.lit(self.name),
-            label=pl.lit(1.0),
-            weight=pl.lit(1.0),
-            scores=described.filter(kept).to_struct().struct.json_encode(),
-            lineage=lineage.filter(kept).to_struct().struct.json_encode(),
-        )
+        return items, {"distance": distance} | dict(zip(names, numbers.T, strict=True))

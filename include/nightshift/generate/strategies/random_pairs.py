@@ -10,39 +10,30 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.behaviour.real_stretches import (
-    draw_places,
-    user_seeds,
-    wishes_by_activity,
-)
+from nightshift.generate.behaviour.real_stretches import user_seeds
 from nightshift.generate.hashing import combine, streams, uniform
 from nightshift.generate.samples import as_samples, contexts
-from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dropped
+from nightshift.generate.strategies.base import Chunk, count_dropped
+from nightshift.generate.strategies.placebo import Placebo
 
-_SECONDS_PER_SAMPLE = 5e-4
-"""Measured on one core."""
-_IN_FRONT = 1
-_SALT, _SALT_ITEM = 121, 122
+_SALT_ITEM = 122
 _TRIES = 8
 """Items drawn for a pair; the first that the user never had is taken."""
 
 
-class RandomPairs(Strategy):
+class RandomPairs(Placebo):
     name = "random_pairs"
     version = "1"
     produces = "interaction"
-    scale = 10
+    salt = 121
 
-    def price(self) -> Price:
-        return Price(seconds=_SECONDS_PER_SAMPLE)
-
-    def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
-        total = self.sources.settings.generate.random_pairs.pairs
-        return wishes_by_activity(self.sources, total, in_front=_IN_FRONT, salt=_SALT)
+    @property
+    def wanted(self) -> int:
+        return self.sources.settings.generate.random_pairs.pairs
 
     def generate(self, targets: pl.DataFrame) -> Chunk:
         snapshot = self.sources.snapshot
-        row, users, place = draw_places(self.sources, targets, in_front=_IN_FRONT, salt=_SALT)
+        row, users, place = self.places(targets)
         items = self._draw_items(targets["user_key"].gather(row), users, place)
         found = items >= 0
         row, users, place, items = row[found], users[found], place[found], items[found]
@@ -60,10 +51,7 @@ class RandomPairs(Strategy):
                 ),
             }
         ).with_columns(
-            kind=pl.lit(self.produces),
-            strategy=pl.lit(self.name),
-            label=pl.lit(1.0),
-            weight=pl.lit(1.0),
+            **self.stamp,
             scores=pl.lit("{}"),
             lineage=pl.struct(
                 version=pl.lit(self.version), seed=pl.lit(self.seed)

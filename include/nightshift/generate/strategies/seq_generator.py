@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _SECONDS_PER_SAMPLE = 0.03
 """Measured on one core with 59,000 known items, learning included."""
-_BATCH = 64
 _ITEM = 2
 
 
@@ -39,17 +38,7 @@ class SeqGenerator(MadeUpCustomers):
         vectors = item_vectors(self.sources, self.behaviour, self.own.dim, self.seed)
         shares = self.shares()
         model = self._model(vectors, shares)
-        train(
-            model,
-            self.behaviour,
-            self.kinds,
-            shares,
-            steps=self.own.steps,
-            batch=self.own.batch,
-            rate=self.own.learning_rate,
-            seed=self.seed,
-            label=f"learn {self.name}",
-        )
+        train(model, self.training(shares))
         return tensors_of("model", model) | {"shares": shares}
 
     def load(self, tensors: Tensors) -> None:
@@ -66,19 +55,8 @@ class SeqGenerator(MadeUpCustomers):
         return SequenceModel(vectors, shares, self.kinds.sizes, self.own.hidden)
 
     def draw(self, people: People) -> Drawn:
-        import torch
-
-        from nightshift.generate.behaviour.sampling import in_batches
-
-        rows = np.full((len(people), self.own.length), -1, dtype=np.int32)
-        log_p = np.zeros(len(people))
-        with torch.no_grad():
-            items = self.model.items.all()
-
-            def work(batch: npt.NDArray[np.int64]) -> None:
-                rows[batch], log_p[batch] = self._draw(people.take(batch), items)
-
-            in_batches(len(people), _BATCH, work)
+        items = self.model.items.all().detach()
+        rows, log_p = self.in_batches(people, lambda some: self._draw(some, items))
         return Drawn(rows, {"log_probability": log_p / people.lengths})
 
     def _draw(

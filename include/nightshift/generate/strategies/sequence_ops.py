@@ -182,10 +182,7 @@ class SequenceOps(Strategy):
                 scores=pl.DataFrame(scores).to_struct().struct.json_encode(),
             )
             .with_columns(
-                kind=pl.lit(self.produces),
-                strategy=pl.lit(self.name),
-                label=pl.lit(1.0),
-                weight=pl.lit(1.0),
+                **self.stamp,
                 lineage=pl.struct(
                     version=pl.lit(self.version),
                     seed=pl.lit(self.seed),

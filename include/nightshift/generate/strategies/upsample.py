@@ -10,42 +10,30 @@ import numpy as np
 import polars as pl
 
 from nightshift.generate.behaviour import sequences
-from nightshift.generate.behaviour.real_stretches import draw_places, wishes_by_activity
 from nightshift.generate.samples import as_samples
-from nightshift.generate.strategies.base import Chunk, Price, Strategy
-
-_SECONDS_PER_SAMPLE = 5e-4
-"""Measured on one core."""
-_IN_FRONT = 1
-"""A sequence holds two items or more."""
-_SALT = 111
+from nightshift.generate.strategies.base import Chunk
+from nightshift.generate.strategies.placebo import Placebo
 
 
-class Upsample(Strategy):
+class Upsample(Placebo):
     name = "upsample"
     version = "1"
     produces = "sequence"
-    scale = 10
+    salt = 111
 
-    def price(self) -> Price:
-        return Price(seconds=_SECONDS_PER_SAMPLE)
-
-    def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
-        total = self.sources.settings.generate.upsample.sequences
-        return wishes_by_activity(self.sources, total, in_front=_IN_FRONT, salt=_SALT)
+    @property
+    def wanted(self) -> int:
+        return self.sources.settings.generate.upsample.sequences
 
     def generate(self, targets: pl.DataFrame) -> Chunk:
         length = self.sources.settings.generate.upsample.max_length
         snapshot = self.sources.snapshot
-        row, users, last = draw_places(self.sources, targets, in_front=_IN_FRONT, salt=_SALT)
+        row, users, last = self.places(targets)
         first = np.maximum(snapshot.histories.indptr[users], last + 1 - length)
         items = sequences.cut(snapshot.histories, first, last + 1)
         frame = sequences.columns(items, snapshot.items["item_id"]).with_columns(
             user_key=targets["user_key"].gather(row),
-            kind=pl.lit(self.produces),
-            strategy=pl.lit(self.name),
-            label=pl.lit(1.0),
-            weight=pl.lit(1.0),
+            **self.stamp,
             scores=pl.lit("{}"),
             lineage=pl.struct(
                 version=pl.lit(self.version),
