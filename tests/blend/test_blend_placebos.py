@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from nightshift.blend.placebos import PLACEBOS, random_pairs, upsample
@@ -21,6 +22,17 @@ PAST = {
 INTERACTIONS = samples(
     *(
         {"item_id": ITEMS[n % 30], "context_items": [ITEMS[(n + 3) % 30]], "weight": 0.1 + n / 100}
+        for n in range(40)
+    )
+)
+SEQUENCES = samples(
+    *(
+        {
+            "kind": "sequence",
+            "item_id": ITEMS[n % 30],
+            "context_items": [ITEMS[(n + step) % 30] for step in range(1 + n % 4)],
+            "weight": 0.5 + n / 100,
+        }
         for n in range(40)
     )
 )
@@ -92,3 +104,43 @@ def test_no_interactions_no_rows(snapshot, name):
 
 def test_without_any_real_pair_there_is_nothing_to_upsample(snapshot):
     assert upsample(snapshot({"u0": ["i00"]}), INTERACTIONS, 11).is_empty()
+
+
+def whole(frame):
+    lists = frame["context_items"].to_list()
+    return [[*context, item] for context, item in zip(lists, frame["item_id"], strict=True)]
+
+
+def test_sequences_have_placebos_too_of_their_own_lengths_and_weights(snapshot):
+    both = pl.concat(
+        [INTERACTIONS, SEQUENCES.with_columns(sample_id=pl.format("s{}", "sample_id"))]
+    )
+    for name, make in PLACEBOS.items():
+        found = make(snapshot(), both, 11)
+        assert found["kind"].to_list() == both["kind"].to_list(), name
+        assert found["weight"].to_list() == both["weight"].to_list()
+        assert found["sample_id"].n_unique() == both.height
+        rest = found.filter(pl.col("kind") == "interaction").drop("sample_id")
+        assert rest.equals(make(snapshot(), INTERACTIONS, 11).drop("sample_id"))
+    other = INTERACTIONS.with_columns(kind=pl.lit("description"))
+    assert all(make(snapshot(), other, 11).is_empty() for make in PLACEBOS.values())
+
+
+def test_shuffled_sequences_hold_the_same_items_and_no_order(snapshot):
+    found = whole(random_pairs(snapshot(), SEQUENCES, 11))
+    given = whole(SEQUENCES)
+    assert [len(one) for one in found] == [len(one) for one in given]
+    assert Counter(item for one in found for item in one) == Counter(
+        i for one in given for i in one
+    )
+    assert sum(one == two for one, two in zip(found, given, strict=True)) < 5
+
+
+def test_upsampled_sequences_are_real_and_no_longer_than_the_made_up_ones(snapshot):
+    drawn = upsample(snapshot(), SEQUENCES, 11)
+    for sequence, user, made_up in zip(
+        whole(drawn), drawn["user_key"], whole(SEQUENCES), strict=True
+    ):
+        assert 2 <= len(sequence) <= len(made_up)
+        history = PAST[user]
+        assert any(history[at : at + len(sequence)] == sequence for at in range(len(history)))

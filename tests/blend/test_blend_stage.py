@@ -180,21 +180,23 @@ def test_the_same_sample_made_again_tonight_counts_once_and_is_young_again(tmp_p
     assert found.select("sample_id", "night").rows() == [("twin", NIGHT.key)]
 
 
-def test_placebos_stand_in_for_the_interactions_alone(tmp_path):
+def test_placebos_stand_in_for_interactions_and_sequences_alone(tmp_path):
     kitchen = Kitchen(tmp_path, blend={"placebos": ["random_pairs", "upsample"]})
-    names = ("text_neighbours", "negatives", "llm_queries")
+    names = ("text_neighbours", "negatives", "llm_queries", "copula")
     every = {"strategies": {name: {"weight": 1.0} for name in names}}
     accepted = samples(
         *({"sample_id": f"a{n}", "item_id": ITEMS[n % 3]} for n in range(7)),
         {"sample_id": "n", "kind": "negative", "strategy": "negatives", "user_key": "u0"},
         {"sample_id": "q", "kind": "query", "strategy": "llm_queries", "text": "a thing"},
+        {"sample_id": "s", "kind": "sequence", "strategy": "copula", "context_items": ITEMS[:1]},
     )
     manifest = kitchen.blend(accepted, recipe=every)
-    rows = {"control": 0, "challenger": 9, "random_pairs": 7, "upsample": 7}
+    rows = {"control": 0, "challenger": 10, "random_pairs": 8, "upsample": 8}
     assert manifest.stats["rows"] == rows
     assert set(manifest.seeds) == {"random_pairs", "upsample"}
     for name in ("random_pairs", "upsample"):
-        assert kitchen.arm(manifest, name)["kind"].unique().to_list() == ["interaction"]
+        found = kitchen.arm(manifest, name)["kind"].value_counts()
+        assert dict(found.iter_rows()) == {"interaction": 7, "sequence": 1}
 
 
 def test_what_is_retracted_is_blended_no_more(kitchen):

@@ -2,7 +2,8 @@
 
 The real rows are the snapshot's for every arm; an arm's file holds what comes on top. Challenger:
 tonight's accepted samples and those of earlier nights that have not expired, as the recipe
-weighs them. Control: nothing. Placebos: as many rows as the challenger has interactions.
+weighs them. Control: nothing. Placebos: as many rows as the challenger has interactions and
+sequences.
 """
 
 from __future__ import annotations
@@ -47,9 +48,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     kept = without_retracted(ctx.lake, challenger)
     retracted, challenger = challenger.height - kept.height, kept
     arms = {CONTROL: challenger.clear(), CHALLENGER: challenger}
-    interactions = challenger.filter(pl.col("kind") == "interaction")
     for placebo in ctx.settings.blend.placebos:
-        arms[placebo] = PLACEBOS[placebo](snapshot, interactions, PLACEBO_SEED)
+        arms[placebo] = PLACEBOS[placebo](snapshot, challenger, PLACEBO_SEED)
         ctx.seeds[placebo] = PLACEBO_SEED
     for name, frame in arms.items():
         table = frame.select(contracts.SAMPLES.names).to_arrow(compat_level=None)

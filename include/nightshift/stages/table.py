@@ -118,6 +118,7 @@ STAGES: dict[str, Stage] = {
             fingerprint="nightshift.retractions:fingerprint",
             inputs=(_SNAPSHOT, Input("inspection"), Input("recipe")),
             more=inputs.parent_and_blend,
+            version="2",
         ),
         Stage(
             name="finetune",
