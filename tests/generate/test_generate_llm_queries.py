@@ -241,7 +241,7 @@ def one_target(lake: Lake, title: str, budget: int = 1) -> pl.DataFrame:
 def test_of_several_answers_the_one_that_is_sure_and_about_the_product(
     lake: Lake, llm_settings: Settings
 ) -> None:
-    plain = {"intents": {"misspelling": 0}}
+    plain: dict[str, object] = {"intents": {"misspelling": 0}, "min_agreement": -1}
     milk = one_target(lake, "FLUID MILK")
 
     def written(*answers: str) -> tuple[list[str], dict[str, int]]:
@@ -252,12 +252,15 @@ def test_of_several_answers_the_one_that_is_sure_and_about_the_product(
     assert written(*near_and_far) == (["skimmed milk"], {})
     # No word of it is the product's: it is a hard query, and not junk.
     assert written("motor oil", "dairy drink", "garden hose") == (["dairy drink"], {})
+    # Answers that say each another thing are a guess, however near one of them is.
+    plain["min_agreement"] = 0.65
+    assert written(*near_and_far) == ([], {"unsure": 1})
     # What the others are like wins over what is a little nearer.
     sure = ["whole dairy"] * 4 + ["gallon of milk"]
     assert written(*sure)[0] == ["whole dairy"]
     alike = ["dairy drink", "dairy beverage", "dairy drinks", "milk bottle crate"]
     assert "dairy" in written(*alike)[0][0]
-    assert written("motor oil", "garden hose") == ([], {"off_topic": 1})
+    assert written("motor oil", "motor oils") == ([], {"off_topic": 1})
     # Junk counts only where nothing stands in for it.
     assert written("see www.evil.com", "skimmed milk") == (["skimmed milk"], {})
     assert written("see www.evil.com", "milk for the")[1] == {"personal_data": 1}

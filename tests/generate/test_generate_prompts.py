@@ -85,6 +85,7 @@ def test_no_shipped_example_breaks_the_rules_that_models_are_held_to() -> None:
         ("<b>peas</b>", "not_a_query"),
         ("peas peas peas", "repetition"),
         ("peas for peas", "repetition"),
+        ("freezer peas for freezers", "circular"),
         ("wanted peas", "not_a_query"),
         ("peas for the", "fragment"),
         ("and peas", "fragment"),
@@ -104,7 +105,13 @@ def test_what_is_no_query(raw: str, reason: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["veg for shepherds pie", "gift basket of peas", "something green to freeze", "baby food"],
+    [
+        "veg for shepherds pie",
+        "gift basket of peas",
+        "something green to freeze",
+        "baby food",
+        "pea soup for hot peas",
+    ],
 )
 def test_a_hard_query_is_a_query(query: str) -> None:
     """Junk is filtered, difficulty is not: no word of it need be the product's."""

@@ -19,7 +19,7 @@ class LlmQueriesSettings(Section):
 
     per_item: int = Field(2, ge=1, description="queries an item, each with an intent of its own")
     intents: dict[Intent, NonNegativeFloat] = Field(
-        {"any": 8, "attribute": 5, "use": 2, "problem": 0.4, "gift": 0.3, "misspelling": 0.8},
+        {"any": 8, "attribute": 5, "use": 1, "problem": 0.3, "gift": 0.3, "misspelling": 0.8},
         description="how often each is wanted; any: as this shop's own log has it, if there is one",
     )
     typos: Literal["edit", "model"] = Field(
@@ -29,7 +29,13 @@ class LlmQueriesSettings(Section):
         8, ge=1, description="answers to choose from for each query; 1: the first is taken"
     )
     min_similarity: float = Field(
-        0.35, ge=-1, le=1, description="of a chosen query with its product (candidates > 1)"
+        0.5, ge=-1, le=1, description="of a chosen query with its product (candidates > 1)"
+    )
+    min_agreement: float = Field(
+        0.65,
+        ge=-1,
+        le=1,
+        description="mean similarity of a chosen query with all that was answered",
     )
     shots: int = Field(6, ge=0, description="few-shot examples in a prompt")
     temperature: float = Field(0.7, ge=0)

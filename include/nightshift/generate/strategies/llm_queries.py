@@ -182,11 +182,15 @@ class LlmQueries(PromptedStrategy):
     def _best(
         self, found: Answers, near: Cosines, agreed: Cosines, dropped: Counter[str]
     ) -> list[Row]:
-        good = np.flatnonzero(near >= self.own_settings["min_similarity"])
-        if not good.size:
-            dropped["off_topic"] += bool(found.rows)
+        if not found.rows:
             return []
-        best = int(good[(near + agreed)[good].argmax()])
+        best = int((near + agreed).argmax())
+        if near[best] < self.own_settings["min_similarity"]:
+            dropped["off_topic"] += 1
+            return []
+        if agreed[best] < self.own_settings["min_agreement"]:
+            dropped["unsure"] += 1
+            return []
         row = found.rows[best]
         measured = {"near": near[best], "agreed": agreed[best]}
         scores = {name: round(float(value), 3) for name, value in measured.items()}

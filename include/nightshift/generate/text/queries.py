@@ -15,6 +15,8 @@ MAX_WORDS = 8
 _MIN_LETTERS = 3
 _MIN_COPY = 5
 """This many words verbatim from the product in a row are a copy of its text, not a search."""
+_MIN_ROOT = 4
+"""Letters that two words share when they are of one root; the last may be a plural's."""
 _NUMBER = re.compile(r"\d+")
 _PLAIN = re.compile(r"[\w\s'’&%.,+/()-]+")
 
@@ -125,6 +127,8 @@ def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str 
         reason = "no_product"
     elif len(set(tokens)) * 3 <= len(tokens) * 2:
         reason = "repetition"
+    elif _is_circular(query):
+        reason = "circular"
     elif query in {shot.query for shot in shots}:
         reason = "leaked_example"
     elif set(_NUMBER.findall(query)) - set(_NUMBER.findall(f"{text} {title}")):
@@ -132,6 +136,17 @@ def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str 
     elif tokens in (words(title), words(text)) or _copies(tokens, words(text)):
         reason = "copy_of_title"
     return (None, reason) if reason else (query, "")
+
+
+def _is_circular(query: str) -> bool:
+    """`hairspray for hair`, `dog food for dogs`: what it is for is what it is."""
+    thing, _, purpose = query.partition(" for ")
+    what = words(purpose)
+    return len(what) == 1 and any(
+        min(len(word), len(what[0])) >= _MIN_ROOT
+        and (word.startswith(what[0][:-1]) or what[0].startswith(word[:-1]))
+        for word in words(thing)
+    )
 
 
 def _copies(tokens: list[str], source: list[str]) -> bool:
