@@ -17,6 +17,7 @@ from nightshift.generate.strategies.text_neighbours import TextNeighbours
 from nightshift.lake import Lake
 from nightshift.night import INNER, Night
 from nightshift.recommend import tune
+from nightshift.recommend.candidates import inner_budget
 from nightshift.recommend.validation import Validation
 from nightshift.snapshot import Snapshot
 from nightshift.stages import STAGES, StageContext
@@ -54,6 +55,19 @@ def test_inner_settings_withhold_a_tenth_on_top_and_make_tunable_samples_only(tm
     assert settings.generate.strategies == ("text_neighbours", "negatives")
     assert settings.night.first == inner.start
     assert settings.finetune == shop.settings.finetune
+
+
+def test_an_inner_night_has_a_budget_of_its_own_beside_the_nights(tmp_path):
+    budget = {"samples": 900, "tokens": 1001, "seconds": 80.0, "money": 0.5}
+    shop = Shop.at(tmp_path, generate={"budget": budget}, tune={"budget_share": 0.25})
+
+    _, settings = tune.inner_night(context(shop, past_events(wandering(20))))
+
+    # As many samples as a weight is chosen for; of what is paid for, the share.
+    quarter = {"samples": 900, "tokens": 250, "seconds": 20.0, "money": 0.125}
+    assert settings.generate.budget.model_dump() == quarter
+    free = shop.settings.with_({"generate": {"budget": {"money": None}}})
+    assert inner_budget(free).money is None
 
 
 @pytest.mark.parametrize("times", [0, 1, 3])

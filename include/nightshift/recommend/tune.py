@@ -25,6 +25,7 @@ from nightshift.recommend.candidates import (
     GROUPS,
     Candidate,
     candidates,
+    inner_budget,
     kinds,
     together,
     tunable,
@@ -125,7 +126,10 @@ def inner_night(ctx: StageContext) -> tuple[Night, Settings]:
         {
             "night": {"first": inner.start.isoformat()},
             "collect": {"withhold": [*withhold, {"share": tune.withhold, "salt": _INNER_SALT}]},
-            "generate": {"strategies": tunable(ctx.settings)},
+            "generate": {
+                "strategies": tunable(ctx.settings),
+                "budget": inner_budget(ctx.settings).model_dump(),
+            },
         }
     )
 
