@@ -37,7 +37,9 @@ from nightshift.generate.tabular.realise import Realiser
 Floats = npt.NDArray[np.float64]
 
 _SECONDS_PER_SAMPLE = 1e-2
-"""Measured on one busy core with 92,000 items, learning included; a third of it with 4,000."""
+"""Measured on one busy core with 92,000 items; a third of it with 4,000."""
+_FIT_SECONDS = 5.0
+"""About, with 92,000 items; half a second with 4,000."""
 _MIN_CUSTOMERS = 30
 """Correlations of fewer are noise."""
 _UNSEEN = 0.5
@@ -53,7 +55,7 @@ class Copula(Strategy):
     produces = "sequence"
 
     def price(self) -> Price:
-        return Price(seconds=_SECONDS_PER_SAMPLE)
+        return Price(seconds=_SECONDS_PER_SAMPLE, fit_seconds=_FIT_SECONDS)
 
     def missing(self) -> str | None:
         found = self._customers().height
