@@ -65,6 +65,27 @@ def test_a_dry_run_shows_the_estimate_and_writes_nothing(
     assert result["budget"]["samples"] == 3000
 
 
+def test_a_dry_run_says_what_a_night_that_tunes_costs_on_top(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budget = ["--set", "generate.budget.seconds=600", "--set", "generate.budget.tokens=9000"]
+    share = ["--set", "tune.budget_share=0.4"]
+    on_top = "makes the samples of an inner night on top: at most"
+
+    plain = ("plan", *AT, *budget, *share, "--dry-run", "--strategies")
+    out, result = said(capsys, *plain, "negatives,llm_queries")
+    assert f"{on_top} 4 min 00 s\n" in out  # queries are not tuned: no language model is asked
+    assert result["tuning"]["strategies"] == ["negatives"]
+
+    out, result = said(capsys, *plain, "negatives,llm_reviews")
+    assert f"{on_top} 3,600 tokens, 4 min 00 s\n" in out
+    assert result["tuning"]["tokens"] == 3600
+
+    out, result = said(capsys, *plain, "llm_queries")
+    assert on_top not in out
+    assert result["tuning"] is None
+
+
 def test_a_plan_prints_the_table_before_its_result(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

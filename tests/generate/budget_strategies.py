@@ -13,7 +13,7 @@ import polars as pl
 
 from nightshift.errors import EngineError
 from nightshift.generate import strategies
-from nightshift.generate.fits import Tensors
+from nightshift.generate.fits import PROMPT_TOKENS, Tensors
 from nightshift.generate.samples import as_samples
 from nightshift.generate.strategies.base import WISHES, Chunk, Price, Refused, Strategy
 
@@ -85,6 +85,7 @@ class Learner(Writer):
     """Learns a vector for a while; its samples depend on it."""
 
     name = "learner"
+    lesson = 0.0
 
     def price(self) -> Price:
         return Price(seconds=self.SECONDS, fit_seconds=2.0)
@@ -97,8 +98,9 @@ class Learner(Writer):
 
     def _learn(self) -> Tensors:
         trace("fit learner")
+        time.sleep(self.lesson)
         rng = np.random.default_rng([self.seed, 3])
-        return {"w": rng.normal(size=4).astype(np.float32)}
+        return {"w": rng.normal(size=4).astype(np.float32), PROMPT_TOKENS: np.array([500])}
 
     def generate(self, targets: pl.DataFrame) -> Chunk:
         made = super().generate(targets)

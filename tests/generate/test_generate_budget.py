@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 
 from nightshift.generate.budget import Bid, Grant, split, water_fill
 from nightshift.generate.strategies.base import Price
+from nightshift.prices import Rates
 from nightshift.settings import Budget
 
 FREE = Price(seconds=1e-4)
@@ -48,3 +49,20 @@ def test_the_dearest_gives_way_when_seconds_are_short() -> None:
 def test_no_budget_no_sample() -> None:
     granted = split({"a": Bid(100, FREE)}, Budget(samples=0, tokens=0, seconds=1.0))
     assert granted["a"] == Grant(0, "samples")
+
+
+def test_learning_is_paid_in_seconds_and_in_money_before_the_first_sample() -> None:
+    learner = Price(seconds=0.01, fit_seconds=100.0, fit_prompt_tokens=5000)
+    rates = Rates(prompt_token=1e-3, second=1e-2)  # learning costs 1 by the clock, 5 by tokens
+    bids = {"learner": Bid(1000, learner, rates=rates), "free": Bid(100, FREE)}
+    wide = {"samples": 10_000, "tokens": 0}
+
+    assert split(bids, Budget(**wide, seconds=99.0))["learner"] == Grant(0, "seconds")
+    assert 490 < split(bids, Budget(**wide, seconds=105.0))["learner"].samples < 500
+
+    dear = split(bids, Budget(**wide, seconds=1e4, money=5.9))
+    assert dear == {"learner": Grant(0, "money"), "free": Grant(100)}
+    paid = split(bids, Budget(**wide, seconds=1e4, money=6.05))
+    assert paid["learner"].cut_by == "money"
+    assert 498 <= paid["learner"].samples <= 500  # 0.05 left at 0.0001 each
+    assert split(bids, Budget(**wide, seconds=1e4, money=6.2))["learner"] == Grant(1000)

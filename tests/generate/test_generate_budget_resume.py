@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import budget_strategies
+import numpy as np
 import pytest
 from killed import generate_killed
 
 from factories import NIGHT
 from nightshift import stages
+from nightshift.generate.fits import Learning, Tensors
 from nightshift.lake import Lake
+from nightshift.manifest import Manifest
+from nightshift.report.costs import shard_costs
 from nightshift.settings import Settings
 
 SHARD = "learner-000"
@@ -82,3 +87,56 @@ def test_a_second_shard_finds_what_the_first_has_learnt(
         stages.run("generate", NIGHT, settings, {"shard": shard})
 
     assert (tmp_path / "trace").read_text().count("fit learner") == 1
+
+
+def test_learning_is_counted_once_whoever_learnt_and_whoever_found_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget_strategies.install(monkeypatch)
+    monkeypatch.setattr(budget_strategies.Learner, "lesson", 1.5)
+    settings = settings.with_(LEARNER).with_({"generate": {"shard_targets": 100}})
+    shards = stages.run("plan", NIGHT, settings).manifest.stats["shards"]
+
+    def run_all(**options: bool) -> list[Manifest]:
+        return [
+            stages.run("generate", NIGHT, settings, {"shard": shard}, **options).manifest
+            for shard in shards
+        ]
+
+    made, found = run_all(), run_all(force=True)
+
+    assert len(made) > 2
+    first = shard_costs(made)["learner"]
+    assert 1.5 <= first.learning_seconds < 3.0 <= 1.5 * len(made)
+    assert first.learning_seconds < first.seconds < first.learning_seconds + 1.5
+    assert first.prompt_tokens == 500
+    # The second time nothing was learnt or made, and it has cost what it cost.
+    again = shard_costs(found)["learner"]
+    assert (again.learning_seconds, again.prompt_tokens) == (first.learning_seconds, 500)
+    assert again.seconds > 1.5
+    # What it took is a fact of the run, not of the samples.
+    assert [one.digest for one in found] == [one.digest for one in made]
+    assert all("fits" not in one.stats for one in made)
+
+
+def test_what_one_fit_learns_inside_another_is_not_counted_twice(lake: Lake) -> None:
+    learning = Learning()
+
+    def topics() -> Tensors:
+        time.sleep(0.4)
+        return {"topics": np.zeros(2)}
+
+    def network() -> Tensors:
+        learning.fitted(lake, "net", "inner", topics, 5.0)
+        time.sleep(0.1)
+        return {"table": np.ones(2)}
+
+    learning.fitted(lake, "net", "outer", network, 5.0)
+
+    assert 0.4 <= learning.costs["inner"].seconds < 0.8
+    assert 0.1 <= learning.costs["outer"].seconds < 0.4
+    assert 0.5 <= learning.waited < 1.5
+    other = Learning()
+    other.fitted(lake, "net", "inner", topics, 5.0)
+    assert other.costs == {"inner": learning.costs["inner"]}
+    assert other.waited < 0.4

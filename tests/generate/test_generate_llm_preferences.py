@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import hostile_texts
@@ -24,9 +25,10 @@ from nightshift.generate.customers.probe import Probe, draw_probe
 from nightshift.generate.customers.shown import shown_items
 from nightshift.generate.customers.trial import verdict_on
 from nightshift.generate.fits import Tensors
+from nightshift.generate.shard import chunks
 from nightshift.generate.strategies.base import Refused
 from nightshift.generate.strategies.llm_preferences import LlmPreferences
-from nightshift.generate.text.templates import template
+from nightshift.generate.text.templates import CHARS_PER_TOKEN, template
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 
@@ -266,6 +268,46 @@ def test_what_shards_share_is_learnt_once(lake: Lake, judged_settings: Settings)
     assert chunk_key(first, targets) == chunk_key(second, targets)
     second.sources.engine.identity = {"engine": "another"}
     assert chunk_key(first, targets) != chunk_key(second, targets)
+
+
+def read(engine: Chooser) -> int:
+    """Tokens of all that it was asked to score since it was last looked at."""
+    chars = sum(len(prompt) + len(" A") for prompt in engine.prompts)
+    engine.prompts.clear()
+    return math.ceil(chars / CHARS_PER_TOKEN)
+
+
+def test_what_is_read_is_counted_in_the_trial_and_in_every_chunk(
+    lake: Lake, judged_settings: Settings
+) -> None:
+    strategy = with_judge(lake, judged_settings, oracle(lake, judged_settings))
+    price, engine = strategy.price(), strategy.sources.engine
+    assert (price.tokens, price.fit_prompt_tokens) == (0, 60 * price.prompt_tokens)
+
+    strategy.fit()
+    [trial] = strategy.learning.costs.values()
+    assert trial.prompt_tokens == read(engine) > 0
+    assert trial.prompt_tokens == pytest.approx(price.fit_prompt_tokens, rel=0.3)
+
+    chunk = strategy.generate(strategy.plan(1000).head(10))
+    assert chunk.prompt_tokens == read(engine) > 0
+    assert chunk.prompt_tokens == pytest.approx(20 * price.prompt_tokens, rel=0.3)
+    assert chunk.tokens == 0
+
+
+def test_a_trial_that_refuses_has_cost_what_it_read(lake: Lake, judged_settings: Settings) -> None:
+    strategy = with_judge(lake, judged_settings, Chooser(lambda *_: 0.0, bias=8.0))
+    targets = strategy.plan(1000).head(10)
+
+    [refused] = [made.chunk for made in chunks(lake, strategy, [targets], label="test")]
+    tried = read(strategy.sources.engine)
+    [found] = [made.chunk for made in chunks(lake, strategy, [targets], label="test")]
+
+    assert refused.refused is not None
+    assert refused.prompt_tokens == 0  # many chunks share the trial: it is none of this one's own
+    assert [cost["prompt_tokens"] for cost in refused.fits.values()] == [tried]
+    assert found.fits == refused.fits
+    assert not strategy.sources.engine.prompts
 
 
 def test_a_funnel_leaves_what_the_customer_never_had_the_nearest_first(

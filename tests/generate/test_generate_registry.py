@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from conftest import sources_of
 from nightshift.errors import SettingsError
 from nightshift.generate import strategies
 from nightshift.generate.samples import as_samples
 from nightshift.generate.sources import Sources
+from nightshift.generate.strategies import create_strategy
 from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy
+from nightshift.lake import Lake
+from nightshift.settings import Settings
 
 
 class Bestseller(Strategy):
@@ -83,3 +88,41 @@ def test_every_strategy_of_ours_says_what_it_is(sources: Sources) -> None:
         wishes = strategy.plan(100)
         assert wishes.columns == list(WISHES)
         assert wishes["shortage"].is_between(0, 1).all()
+
+
+LEARNERS = {
+    "behaviour_gan": "steps",
+    "behaviour_vae": "steps",
+    "seq_generator": "steps",
+    "llm_preferences": "probe_users",
+    "copula": None,
+    "bayes_net": None,
+    "sequence_ops": None,
+    "synonyms": None,
+}
+"""What learns, and the setting by which that takes longer."""
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_who_learns_says_what_that_costs(lake: Lake, settings: Settings, name: str) -> None:
+    def price(changes: dict[str, int]) -> Price:
+        chosen = settings.with_({"generate": {name: changes}})
+        return create_strategy(name, sources_of(lake, chosen)).price()
+
+    plain = price({})
+
+    assert plain.fit_seconds > 0
+    setting = LEARNERS[name]
+    if setting is not None:
+        assert price({setting: 40}).fit_seconds == pytest.approx(
+            2 * price({setting: 20}).fit_seconds
+        )
+        assert price({setting: 20}).seconds == plain.seconds
+
+
+def test_all_that_learns_is_in_that_list() -> None:
+    folder = Path(strategies.__file__).parent
+    found = {path.stem for path in folder.glob("*.py") if "self.fitted(" in path.read_text()}
+    assert found - {"base", "behaviour_model"} == {
+        name for name in LEARNERS if name not in ("behaviour_gan", "behaviour_vae", "seq_generator")
+    }

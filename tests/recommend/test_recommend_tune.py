@@ -12,10 +12,12 @@ from sqlalchemy import text
 
 from factories import commit
 from nightshift import stages
-from nightshift.errors import BadInput
+from nightshift.errors import BadInput, EngineError
+from nightshift.generate.strategies.text_neighbours import TextNeighbours
 from nightshift.lake import Lake
 from nightshift.night import INNER, Night
 from nightshift.recommend import tune
+from nightshift.recommend.candidates import inner_budget
 from nightshift.recommend.validation import Validation
 from nightshift.snapshot import Snapshot
 from nightshift.stages import STAGES, StageContext
@@ -53,6 +55,19 @@ def test_inner_settings_withhold_a_tenth_on_top_and_make_tunable_samples_only(tm
     assert settings.generate.strategies == ("text_neighbours", "negatives")
     assert settings.night.first == inner.start
     assert settings.finetune == shop.settings.finetune
+
+
+def test_an_inner_night_has_a_budget_of_its_own_beside_the_nights(tmp_path):
+    budget = {"samples": 900, "tokens": 1001, "seconds": 80.0, "money": 0.5}
+    shop = Shop.at(tmp_path, generate={"budget": budget}, tune={"budget_share": 0.25})
+
+    _, settings = tune.inner_night(context(shop, past_events(wandering(20))))
+
+    # As many samples as a weight is chosen for; of what is paid for, the share.
+    quarter = {"samples": 900, "tokens": 250, "seconds": 20.0, "money": 0.125}
+    assert settings.generate.budget.model_dump() == quarter
+    free = shop.settings.with_({"generate": {"budget": {"money": None}}})
+    assert inner_budget(free).money is None
 
 
 @pytest.mark.parametrize("times", [0, 1, 3])
@@ -119,8 +134,8 @@ REAL_NIGHT = Night.parse("2017-11-20")
 
 
 @pytest.fixture
-def real(small_shop, monkeypatch):
-    """A real store with its best-selling items, tuned; and what validation was asked on."""
+def real_settings(small_shop):
+    """Of a real store with its best-selling items, whose snapshot is there."""
     rare = "select item_id from nightshift.events group by item_id having count(*) < 25"
     with begin(small_shop) as connection:
         for table in ("items", "events"):
@@ -140,7 +155,14 @@ def real(small_shop, monkeypatch):
             },
         }
     )
-    asked = {}
+    stages.run("collect", REAL_NIGHT, settings)
+    return settings
+
+
+@pytest.fixture
+def real(real_settings, monkeypatch):
+    """Tuned; and what validation was asked on."""
+    settings, asked = real_settings, {}
     of = Validation.of
 
     def look(snapshot, morning, settings):
@@ -194,3 +216,26 @@ def test_a_recipe_is_chosen_on_an_inner_night_that_knows_nothing_of_the_real_one
     assert not again.worked
     forced = stages.run("tune", REAL_NIGHT, settings, force=True)
     assert forced.manifest.digest == ran.manifest.digest
+
+
+def test_a_strategy_whose_engine_fails_costs_its_own_trials_and_not_the_night(
+    real_settings, monkeypatch, caplog
+):
+    def fail(strategy, targets):
+        raise EngineError("The engine died.", hint="run again")
+
+    monkeypatch.setattr(TextNeighbours, "generate", fail)
+    lake = Lake.of(real_settings)
+
+    tuned = stages.run("tune", REAL_NIGHT, real_settings).manifest
+
+    trials = lake.read_json(tuned, "trials.json")
+    assert [row["tries"] for row in trials["trials"]] == [["negatives"]]
+    assert list(trials["lost"]) == tuned.stats["lost"] == ["text_neighbours"]
+    assert all(name.startswith("text_neighbours-") for name in trials["failed"])
+    assert trials["failed"]
+    assert trials["skipped"] is None
+    recipe = lake.read_json(tuned, "recipe.json")
+    assert recipe["strategies"]["text_neighbours"]["weight"] == 0
+    assert "The engine died" in caplog.text
+    assert "nothing of text_neighbours can be tried: " in caplog.text

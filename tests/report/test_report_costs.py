@@ -81,6 +81,21 @@ def test_a_shard_that_was_killed_and_went_on_is_told_whole() -> None:
     assert (spent.chunks, spent.chunks_found) == (4, 3)
 
 
+def test_learning_counts_once_and_waiting_for_it_not_at_all() -> None:
+    fits = {"k": {"seconds": 100.0, "prompt_tokens": 40}}
+    learnt = shard(seconds=112.0, making_seconds=8.0, fits=fits, fitting_seconds=101.0)
+    waited = shard(seconds=110.0, making_seconds=8.0, fits=fits, fitting_seconds=99.0)
+
+    spent = shard_costs([learnt, waited])["llm"]
+
+    assert spent.seconds == 100.0 + 11.0 + 11.0
+    assert spent.learning_seconds == 100.0
+    assert spent.prompt_tokens == 2 * 8000 + 40
+    # Another night finds the chunks, and what they were made with.
+    found = shard(seconds=0.5, making_seconds=8.0, fits=fits, fitting_seconds=0.0, found=4)
+    assert shard_costs([found])["llm"].seconds == 108.0
+
+
 def test_why_there_is_little_is_said() -> None:
     spent = Spent()
     spent.add(shard(shard="llm-001", stopped="budget: tokens, after 1 of 4 chunks"))

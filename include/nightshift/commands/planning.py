@@ -9,10 +9,12 @@ from typing import Any
 from nightshift import stages
 from nightshift.commands.common import emit, night_of, settings_of
 from nightshift.commands.estimate import Pace, paces
+from nightshift.generate.strategies import needs_model
 from nightshift.lake import Lake
 from nightshift.prices import estimate_of, is_priced
+from nightshift.recommend.candidates import inner_budget, tunable
 from nightshift.report.summary import table
-from nightshift.report.words import NOTHING, count, duration, money
+from nightshift.report.words import NOTHING, count, duration, money, plural
 from nightshift.settings import Settings
 from nightshift.stages import STAGES
 
@@ -30,7 +32,8 @@ def try_plan(arguments: argparse.Namespace) -> int:
     document = plan_night(Sources.of(lake, settings, inputs)).document
     rows = show_estimate(document, lake, settings)
     result = {"stage": "plan", "dry_run": True, "night": night.key, "estimate": rows}
-    emit(arguments, result | {name: document[name] for name in ("budget", "cut", "lacking")})
+    result |= {name: document[name] for name in ("budget", "cut", "lacking")}
+    emit(arguments, result | {"tuning": tuning_cost(settings)})
     return 0
 
 
@@ -91,8 +94,39 @@ def estimate_lines(
         f"budget: {count(budget.samples)} samples, {count(budget.tokens)} tokens, "
         f"{duration(budget.seconds)}{limit}"
     )
+    tuning = tuning_cost(settings)
+    if tuning is not None:
+        yield _tuning(tuning, settings)
     for name, why in document["lacking"].items():
         yield f"{name} cannot work here: {why}"
+
+
+def tuning_cost(settings: Settings) -> dict[str, Any] | None:
+    """What the samples of a night that tunes cost at most on top: those of its inner night.
+
+    None where there is nothing to tune. What the trials take is training, and no part of it.
+    """
+    names = tunable(settings)
+    if not names:
+        return None
+    budget = inner_budget(settings)
+    return {
+        "strategies": names,
+        "every_days": settings.tune.every_days,
+        "tokens": budget.tokens if any(map(needs_model, names)) else 0,
+        "seconds": budget.seconds,
+        "money": budget.money,
+    }
+
+
+def _tuning(cost: Mapping[str, Any], settings: Settings) -> str:
+    most = [f"{count(cost['tokens'])} tokens"] if cost["tokens"] else []
+    most += [duration(cost["seconds"])]
+    most += [] if cost["money"] is None else [f"{money(cost['money'])} {settings.cost.currency}"]
+    return (
+        f"a night that tunes (the first, then every {plural(cost['every_days'], 'day')}) makes the "
+        f"samples of an inner night on top: at most {', '.join(most)}"
+    )
 
 
 def _some(number: float) -> str:

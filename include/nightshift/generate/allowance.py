@@ -84,7 +84,7 @@ def allowances(
     money = {shard: samples * bids[name].money for shard, name, samples, _ in rows}
     at_work = {name for _, name, _, _ in rows}
     learning = sum(bids[name].price.fit_seconds for name in at_work)
-    paid = sum(bids[name].price.fit_seconds * bids[name].rates.second for name in at_work)
+    paid = sum(bids[name].learning for name in at_work)
     token_parts = _parts(tokens, budget.tokens)
     second_parts = _parts(seconds, max(budget.seconds - learning, 0.0))
     money_parts = _parts(money, max((budget.money or 0.0) - paid, 0.0))

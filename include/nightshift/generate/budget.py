@@ -31,6 +31,12 @@ class Bid:
             seconds=price.seconds, tokens=price.tokens, prompt_tokens=price.prompt_tokens
         )
 
+    @property
+    def learning(self) -> float:
+        """The money that learning costs, before the first sample."""
+        price = self.price
+        return self.rates.money(seconds=price.fit_seconds, prompt_tokens=price.fit_prompt_tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -45,21 +51,16 @@ def split(bids: Mapping[str, Bid], budget: Budget) -> dict[str, Grant]:
 
     What one strategy leaves goes to the others, so what is cheap is made in full and what is dear
     gets equal parts of the rest. Tokens are bounded at their most per sample, so that the bound
-    holds whatever the model says. Learning is paid before the first sample: where the seconds do
-    not suffice for it, the strategy that learns longest gives way.
+    holds whatever the model says. Learning is paid before the first sample: where the seconds or
+    the money do not suffice for it, the strategy whose learning is dearest gives way.
     """
     granted = {name: Grant(bid.wanted) for name, bid in bids.items()}
     granted = _cut(granted, bids, budget.tokens, "tokens", lambda bid: bid.price.tokens)
     granted = _cut(granted, bids, budget.samples, "samples", lambda _: 1.0)
-    left, granted = _after_learning(granted, bids, budget.seconds)
+    left, granted = _after_learning(granted, bids, budget.seconds, "seconds")
     granted = _cut(granted, bids, left, "seconds", lambda bid: bid.price.seconds)
     if budget.money is not None:
-        learning = sum(
-            bids[n].price.fit_seconds * bids[n].rates.second
-            for n, g in granted.items()
-            if g.samples
-        )
-        left = max(budget.money - learning, 0.0)
+        left, granted = _after_learning(granted, bids, budget.money, "money")
         granted = _cut(granted, bids, left, "money", lambda bid: bid.money)
     return granted
 
@@ -86,16 +87,24 @@ def _cut(
 
 
 def _after_learning(
-    granted: Mapping[str, Grant], bids: Mapping[str, Bid], seconds: float
+    granted: Mapping[str, Grant], bids: Mapping[str, Bid], total: float, what: str
 ) -> tuple[float, dict[str, Grant]]:
-    """The seconds that are left when all have learnt that have anything to make."""
+    """What is left of `total` when all have learnt that have anything to make.
+
+    Args:
+        what: "seconds" or "money".
+    """
     result = dict(granted)
-    learning = {n: bids[n].price.fit_seconds for n, g in granted.items() if g.samples}
-    while sum(learning.values()) > seconds:
-        longest = max(learning, key=lambda name: (learning[name], name))
-        result[longest] = Grant(0, "seconds")
-        del learning[longest]
-    return seconds - sum(learning.values()), result
+    learning = {
+        name: bids[name].learning if what == "money" else bids[name].price.fit_seconds
+        for name, grant in granted.items()
+        if grant.samples
+    }
+    while sum(learning.values()) > total:
+        dearest = max(learning, key=lambda name: (learning[name], name))
+        result[dearest] = Grant(0, what)
+        del learning[dearest]
+    return total - sum(learning.values()), result
 
 
 def water_fill(bids: Mapping[str, Bid], total: int) -> dict[str, int]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,7 @@ class _Counts:
     cached: int = 0
     seconds: float = 0.0
     refused: str | None = None
+    fits: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def chunk_numbers(targets: pl.DataFrame, size: int) -> npt.NDArray[np.int64]:

@@ -184,7 +184,10 @@ def _estimate(
     return {
         name: {
             "samples": count,
-            "prompt_tokens": int(count * bids[name].price.prompt_tokens),
+            "prompt_tokens": int(
+                count * bids[name].price.prompt_tokens
+                + (bids[name].price.fit_prompt_tokens if count else 0.0)
+            ),
             "tokens": int(count * bids[name].price.tokens),
             "seconds": round(count * bids[name].price.seconds, 3),
             "fit_seconds": bids[name].price.fit_seconds if count else 0.0,

@@ -65,6 +65,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
         cached=made.cached,
         making_seconds=round(spent.seconds, 3),
         seconds_per_sample=median(made.paces),  # of most chunks; the first one may load a model
+        fits=made.fits,
+        fitting_seconds=round(strategy.learning.waited, 3),
         gpu=has_gpu(ctx.settings),
     )
     return {
@@ -118,6 +120,8 @@ class Made:
         self.paces: list[float] = []
         """Of each chunk: seconds for a sample that was wanted."""
         self.dropped: Counter[str] = Counter()
+        self.fits: dict[str, dict[str, Any]] = {}
+        """What the chunks were made with was learnt once, by this shard or another."""
         self.refused: str | None = None
         self.stopped: str | None = None
 
@@ -133,6 +137,7 @@ class Made:
         self.dropped.update(chunk.dropped)
         if fresh < chunk.samples.num_rows:
             self.dropped["duplicates"] += chunk.samples.num_rows - fresh
+        self.fits.update(chunk.fits)
         self.refused = self.refused or chunk.refused
 
     def stop(self, out_of: str, left: Sequence[pl.DataFrame]) -> None:
@@ -173,10 +178,13 @@ def _wanted(part: pl.DataFrame) -> int:
 def _make(strategy: Strategy, fit: _Fit, part: pl.DataFrame) -> Chunk:
     why = fit.refusal()
     if why is not None:
-        return Chunk(empty_samples(), {"refused": part.height}, refused=why)
-    started = time.monotonic()
+        none = Chunk(empty_samples(), {"refused": part.height}, refused=why)
+        return replace(none, fits=strategy.learning.as_json())
+    started, learning = time.monotonic(), strategy.learning
+    waited = learning.waited
     chunk = strategy.generate(part)
-    return replace(chunk, seconds=round(time.monotonic() - started, 6))
+    seconds = time.monotonic() - started - (learning.waited - waited)
+    return replace(chunk, seconds=round(seconds, 6), fits=learning.as_json())
 
 
 class _Fit:

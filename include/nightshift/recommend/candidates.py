@@ -13,7 +13,7 @@ from typing import Any
 
 from nightshift.generate.strategies import needs_model, produced_kind
 from nightshift.night import Night
-from nightshift.settings import Settings
+from nightshift.settings import Budget, Settings
 
 Strategies = dict[str, dict[str, Any]]
 
@@ -54,6 +54,21 @@ def kinds(settings: Settings) -> dict[str, str]:
 def tunable(settings: Settings) -> list[str]:
     """The strategies whose weight is chosen; those that an inner night runs."""
     return [name for name, kind in kinds(settings).items() if kind in GROUPS]
+
+
+def inner_budget(settings: Settings) -> Budget:
+    """What the samples of an inner night may cost, on top of those of the night that tunes.
+
+    Of what is paid for, the share of the settings. Not of the samples: a weight is chosen for so
+    many of them, and with half as many it would be chosen for another night.
+    """
+    whole, share = settings.generate.budget, settings.tune.budget_share
+    return Budget(
+        samples=whole.samples,
+        tokens=int(whole.tokens * share),
+        seconds=whole.seconds * share,
+        money=None if whole.money is None else whole.money * share,
+    )
 
 
 def candidates(settings: Settings) -> list[Candidate]:

@@ -9,6 +9,7 @@ real night, and its events are the validation. Between tunings the parent's reci
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,11 +18,14 @@ import numpy as np
 from nightshift import stages
 from nightshift.compute import set_up_torch
 from nightshift.errors import BadInput
+from nightshift.lake import Lake
 from nightshift.night import Night
+from nightshift.nights import run_parts
 from nightshift.recommend.candidates import (
     GROUPS,
     Candidate,
     candidates,
+    inner_budget,
     kinds,
     together,
     tunable,
@@ -49,7 +53,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     set_up_torch(ctx.settings)
     inner, settings = inner_night(ctx)
     log.info("tune: inner night %s", inner.key)
-    _prepare(inner, settings)
+    lost = _prepare(inner, settings)
     trials = _trials(ctx, inner, settings)
     wanted = candidates(ctx.settings)
     control = trials.run(wanted[0])
@@ -79,12 +83,14 @@ def run(ctx: StageContext) -> dict[str, Any]:
         b: {n: control.mean(b, n) for n in ("overall", "warm", "cold")} for b in control.figures
     }
     ctx.writer.write_json(
-        "trials.json", {"inner_night": inner.key, "control_by_beta": betas, "trials": rows}
+        "trials.json",
+        {"inner_night": inner.key, "control_by_beta": betas, "trials": rows, **asdict(lost)},
     )
     return {
         "recipe_id": recipe.recipe_id,
         "tuned_as_of": recipe.tuned_as_of,
         "trials": 1 + len(rows),
+        "lost": sorted(lost.lost),
     }
 
 
@@ -120,19 +126,43 @@ def inner_night(ctx: StageContext) -> tuple[Night, Settings]:
         {
             "night": {"first": inner.start.isoformat()},
             "collect": {"withhold": [*withhold, {"share": tune.withhold, "salt": _INNER_SALT}]},
-            "generate": {"strategies": tunable(ctx.settings)},
+            "generate": {
+                "strategies": tunable(ctx.settings),
+                "budget": inner_budget(ctx.settings).model_dump(),
+            },
         }
     )
 
 
-def _prepare(inner: Night, settings: Settings) -> None:
-    """The inner night's stages up to its inspected samples, and its validation events."""
-    from nightshift.lake import Lake
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What the inner night went without, by the failure budgets of the real one."""
 
+    failed: list[str]
+    """Shards."""
+    lost: dict[str, str]
+    """Strategies of which too many shards failed, and that in words."""
+    skipped: str | None
+    """Why no sample at all was tried."""
+
+
+def _prepare(inner: Night, settings: Settings) -> Lost:
+    """The inner night's stages up to its inspected samples, and its validation events.
+
+    A shard that fails is judged by `gather`, as on a real night.
+    """
     lake = Lake.of(settings)
     for name in ("collect", "embed", "plan", "generate", "gather", "inspect", "morning"):
-        for parts in stages.parts_of(name, lake, inner, settings):
-            stages.run(name, inner, settings, parts)
+        list(run_parts(name, stages.parts_of(name, lake, inner, settings), inner, settings))
+    gathered = lake.get("samples", f"night={inner.key}").stats
+    lost = Lost(gathered["failed"], gathered["lost"], gathered["skipped"])
+    if lost.failed:
+        log.warning("tune: %d shards of the inner night failed", len(lost.failed))
+    for name, why in lost.lost.items():
+        log.warning("tune: nothing of %s can be tried: %s", name, why)
+    if lost.skipped is not None:
+        log.warning("tune: no sample can be tried: %s", lost.skipped)
+    return lost
 
 
 def _trials(ctx: StageContext, inner: Night, settings: Settings) -> Trials:

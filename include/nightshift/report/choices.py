@@ -61,6 +61,9 @@ def trials(recipe: Mapping[str, Any]) -> dict[str, Any]:
             ({"beta": float(beta), **figures} for beta, figures in betas),
             key=lambda row: row["beta"],
         ),
+        "lost": [
+            f"{readable(name)}: {why}" for name, why in (tried.get("lost") or {}).items()
+        ],  # a recipe of an earlier version does not say
     }
 
 

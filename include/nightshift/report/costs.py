@@ -2,6 +2,7 @@
 
 A chunk counts at what it took when it was made, whoever made it: a shard that was killed and went
 on is told whole, and so is one whose chunks an earlier night has paid for (`chunks_found`).
+The same holds for what a strategy has learnt: once, however many shards and nights use it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class Spent:
     seconds: float = 0.0
     tokens: int = 0
     prompt_tokens: int = 0
+    learning_seconds: float = 0.0
+    """Of `seconds`."""
     cached: int = 0
     chunks: int = 0
     chunks_found: int = 0
@@ -33,10 +36,19 @@ class Spent:
     stopped: dict[str, str] = field(default_factory=dict)
     """Shards that ended at their part of the budget, and at which."""
     refused: str | None = None
+    fits: set[str] = field(default_factory=set)
+    """What was learnt, and has been counted."""
 
     def add(self, shard: Manifest) -> None:
         stats, run = shard.stats, shard.run
-        seconds = max(float(run.get("seconds") or 0.0), float(run.get("making_seconds") or 0.0))
+        own = float(run.get("seconds") or 0.0) - float(run.get("fitting_seconds") or 0.0)
+        seconds = max(own, float(run.get("making_seconds") or 0.0))
+        for key, cost in (run.get("fits") or {}).items():
+            if key not in self.fits:
+                self.fits.add(key)
+                seconds += cost["seconds"]
+                self.learning_seconds += cost["seconds"]
+                self.prompt_tokens += cost["prompt_tokens"]
         self.seconds += seconds
         self.gpu_seconds += seconds if run.get("gpu") else 0.0
         self.tokens += int(stats.get("tokens") or 0)
@@ -67,7 +79,15 @@ def cost_figures(
         estimate: the strategy's row of plan.json.
     """
     figures: dict[str, Any] = dict.fromkeys(
-        ("seconds", "tokens", "prompt_tokens", "cached", "chunks", "chunks_found")
+        (
+            "seconds",
+            "learning_seconds",
+            "tokens",
+            "prompt_tokens",
+            "cached",
+            "chunks",
+            "chunks_found",
+        )
     )
     figures |= {"gpu_hours": None, "money": None}
     if spent is not None:

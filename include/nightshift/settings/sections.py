@@ -142,6 +142,13 @@ class TuneSettings(Section):
     every_days: int = Field(7, ge=1)
     inner_cut: float = Field(8 / 9, gt=0, lt=1, description="quantile of event times before start")
     withhold: float = Field(0.1, ge=0, lt=1)
+    budget_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="part of generate.budget's tokens, seconds and money that the samples of the "
+        "inner night may cost on top of the night's own",
+    )
     steps: int = Field(1200, ge=1, description="as many as first_steps, or it misjudges")
     weights: tuple[float, ...] = Field(
         (0.1, 0.25, 0.5, 1.0), description="weights of interactions tried, beside zero"

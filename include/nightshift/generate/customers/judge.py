@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.generate.engines.base import Engine
-from nightshift.generate.text.templates import Fields, Template, prompt_file
+from nightshift.generate.text.templates import Fields, Template, prompt_file, tokens_about
 
 Floats = npt.NDArray[np.float64]
 
 _ANSWERS = (" A", " B")
+_ORDERS = 2
 _DECIMALS = 4
 """Of a log-probability: the last bits depend on who shares the batch."""
 _SHOTS = 2
@@ -46,6 +47,9 @@ class Judged:
     """[n] log-odds of the answer A over B that do not depend on what A is."""
     agreement: Floats
     """[n] share of the votes that are on the side of the margin; 0 where there is no side."""
+    prompt_tokens: int
+    """Read for all of it, by the length of what was asked: an engine does not count what it scores.
+    The same questions have the same count, also where the scores were found and not asked for."""
 
 
 @cache
@@ -65,16 +69,25 @@ def judge(
     Raises:
         EngineError: the model could not be loaded, or the backend failed.
     """
-    n = len(questions)
+    n, chars = len(questions), 0
     margins, biases = np.zeros((votes, n)), np.zeros((votes, n))
     for vote in range(votes):
         opening = template.prefix(_shots(np.random.default_rng([seed, vote])))
-        straight = _log_odds(engine, [opening + _ask(template, q) for q in questions])
-        swapped = _log_odds(engine, [opening + _ask(template, _swapped(q)) for q in questions])
+        asked = [opening + _ask(template, q) for q in questions]
+        turned = [opening + _ask(template, _swapped(q)) for q in questions]
+        straight, swapped = _log_odds(engine, asked), _log_odds(engine, turned)
+        chars += _chars_read([*asked, *turned])
         margins[vote], biases[vote] = (straight - swapped) / 2, (straight + swapped) / 2
     margin = margins.mean(axis=0).round(_DECIMALS)
     sides = (np.sign(margins.round(_DECIMALS)) == np.sign(margin)) & (margin != 0)
-    return Judged(margin, biases.mean(axis=0).round(_DECIMALS), sides.mean(axis=0))
+    bias, agreement = biases.mean(axis=0).round(_DECIMALS), sides.mean(axis=0)
+    return Judged(margin, bias, agreement, tokens_about(chars))
+
+
+def vote_chars(template: Template, question_chars: float) -> float:
+    """Characters that a model reads for one vote on a question of that length, about."""
+    opening = len(template.prefix(_shots(np.random.default_rng(0))))
+    return _ORDERS * len(_ANSWERS) * (opening + question_chars)
 
 
 def weight_of(margin: Floats) -> Floats:
@@ -88,6 +101,11 @@ def _log_odds(engine: Engine, prompts: Sequence[str]) -> Floats:
     a, b = (engine.score(prompts, [answer] * len(prompts)) for answer in _ANSWERS)
     odds: Floats = a - b
     return odds
+
+
+def _chars_read(prompts: Sequence[str]) -> int:
+    """Each prompt is read once with every answer behind it."""
+    return sum(len(prompt) + len(answer) for prompt in prompts for answer in _ANSWERS)
 
 
 def _ask(template: Template, question: Question) -> str:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import polars as pl
 import pyarrow as pa
 
-from nightshift.generate.fits import Tensors, fitted
+from nightshift.generate.fits import Learning, Tensors
 from nightshift.generate.sources import Sources
 from nightshift.manifest import digest_of
 
@@ -39,6 +39,8 @@ class Price:
     """Tokens that a language model reads for it; what a server bills beside those it writes."""
     fit_seconds: float = 0.0
     """What `fit` takes before the first sample; once a strategy, whatever its shards."""
+    fit_prompt_tokens: float = 0.0
+    """What a language model reads in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,9 @@ class Chunk:
     """What making it took, by whoever made it."""
     refused: str | None = None
     """Why the strategy would not work at all."""
+    fits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What was learnt for it, and what that took (`fits.FitCost`), by key; shared by many chunks,
+    and so no part of their own seconds and tokens."""
 
 
 class Strategy(ABC):
@@ -75,6 +80,7 @@ class Strategy(ABC):
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
         self.seed = sources.settings.generate.seed
+        self.learning = Learning()
 
     @property
     def stamp(self) -> dict[str, pl.Expr]:
@@ -140,7 +146,8 @@ class Strategy(ABC):
         """What `make` learnt, from the lake where a shard has learnt it already.
 
         Args:
-            make: a function of own settings, seed, version and `reads` alone.
+            make: a function of own settings, seed, version and `reads` alone. What a language
+                model reads in it, it says as the tensor `fits.PROMPT_TOKENS`.
             reads: what it learns from; by default the whole snapshot with its vectors.
         """
         key = digest_of(
@@ -152,7 +159,7 @@ class Strategy(ABC):
             }
         )
         wait = float(self.sources.settings.night.wait_seconds)
-        return fitted(self.sources.lake, self.name, key, make, wait_seconds=wait)
+        return self.learning.fitted(self.sources.lake, self.name, key, make, wait)
 
     @abstractmethod
     def generate(self, targets: pl.DataFrame) -> Chunk:

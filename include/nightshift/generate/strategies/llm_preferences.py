@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from nightshift.errors import EngineError
 from nightshift.generate.customers.funnel import Candidate, Funnel, best_pairs
-from nightshift.generate.customers.judge import Judged, Question, judge, weight_of
+from nightshift.generate.customers.judge import Judged, Question, judge, vote_chars, weight_of
 from nightshift.generate.customers.probe import draw_probe, right
 from nightshift.generate.customers.shown import (
     MIN_SHOWN,
@@ -30,13 +30,15 @@ from nightshift.generate.customers.shown import (
     shown_items,
 )
 from nightshift.generate.customers.trial import verdict_on
-from nightshift.generate.fits import Tensors
+from nightshift.generate.fits import PROMPT_TOKENS, Tensors
 from nightshift.generate.samples import as_samples, contexts, empty_samples
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
-from nightshift.generate.text.templates import Template, template
+from nightshift.generate.text.templates import Template, template, tokens_about
 
-_SECONDS_PER_VOTE = 0.5
-"""Four readings of a prompt of 250 tokens: SmolLM2-135M, CTranslate2, a busy core."""
+_SECONDS_PER_VOTE = 1.25
+"""Four readings of a prompt, a trial of 100 pairs: SmolLM2-135M, CTranslate2, a busy core."""
+_LINE_CHARS = 30
+"""An item of a prompt, about; no line has more than twice of it."""
 _MIN_WEIGHT = 0.02
 """Below this the judge has no opinion, and a sample would teach nothing."""
 _MAX_CONTEXT = 30
@@ -44,11 +46,21 @@ _MAX_CONTEXT = 30
 
 class LlmPreferences(Strategy):
     name = "llm_preferences"
-    version = "1"
+    version = "2"
     produces = "interaction"
 
     def price(self) -> Price:
-        return Price(seconds=_SECONDS_PER_VOTE * self.own_settings["votes"])
+        """No token is written, but four prompts are read for each vote, in the trial as well."""
+        own = self.own_settings
+        seconds = _SECONDS_PER_VOTE * own["votes"]
+        question = (own["max_history"] + 2) * _LINE_CHARS
+        tokens = tokens_about(own["votes"] * vote_chars(self._template, question))
+        return Price(
+            seconds=seconds,
+            prompt_tokens=tokens,
+            fit_seconds=own["probe_users"] * seconds,
+            fit_prompt_tokens=own["probe_users"] * tokens,
+        )
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         return customers_by_shortage(self.sources, self.own_settings["per_user"])
@@ -100,6 +112,7 @@ class LlmPreferences(Strategy):
             "judge": right(judged.margin),
             "text_knn": right(probe.text_knn),
             "bias": judged.bias,
+            PROMPT_TOKENS: np.array([judged.prompt_tokens]),
         }
 
     def _judged(self, questions: list[Question]) -> Judged:
@@ -139,7 +152,11 @@ class LlmPreferences(Strategy):
         ]
         judged = self._judged(questions)
         samples = self._samples(users[np.array(rows, dtype=np.int64)], pairs, judged, dropped)
-        return Chunk(samples, {reason: n for reason, n in sorted(dropped.items()) if n})
+        return Chunk(
+            samples,
+            {reason: n for reason, n in sorted(dropped.items()) if n},
+            prompt_tokens=judged.prompt_tokens,
+        )
 
     def _samples(
         self,

@@ -25,13 +25,11 @@ from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.shortage import items_by_shortage
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy
-from nightshift.generate.text.templates import Fields, Template, template
+from nightshift.generate.text.templates import Fields, Template, template, tokens_about
 
 _TOP_K = 50
 _QUESTION_CHARS = 150
 """What a prompt shows behind its examples, about: a product's line and the words around it."""
-_CHARS_PER_TOKEN = 3.5
-"""Of shop text with its codes and sizes; plain English has more."""
 Row = dict[str, Any]
 
 
@@ -123,7 +121,7 @@ class PromptedStrategy(Strategy):
         return Price(
             tokens=tokens,
             seconds=tokens * self.seconds_per_token,
-            prompt_tokens=(len(shown) + _QUESTION_CHARS) / _CHARS_PER_TOKEN,
+            prompt_tokens=tokens_about(len(shown) + _QUESTION_CHARS),
         )
 
     def describe(self) -> dict[str, Any]:

@@ -34,6 +34,8 @@ from nightshift.text.grounding import attributes
 
 _SECONDS = 0.02
 """A sample, most of it for embedding what it might have been."""
+_FIT_SECONDS = 5.0
+"""For the vectors of the shop's words, about; 2 s with 4,000 items."""
 _TITLE_CHARS = 100
 _KEY_TERMS = 4
 _MOST_TRIED = 24
@@ -52,7 +54,7 @@ class Synonyms(Strategy):
     produces = "query"
 
     def price(self) -> Price:
-        return Price(seconds=_SECONDS)
+        return Price(seconds=_SECONDS, fit_seconds=_FIT_SECONDS)
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         return one_item_a_text(self.sources, self.own_settings["per_item"])

@@ -20,15 +20,13 @@ from nightshift.generate.fits import Tensors
 from nightshift.generate.hashing import Hashes
 from nightshift.generate.neighbours import DECIMALS
 from nightshift.generate.samples import as_samples, empty_samples
-from nightshift.generate.strategies.base import Chunk, Price, Strategy, count_dropped
+from nightshift.generate.strategies.base import Chunk, Strategy, count_dropped
 
 Floats = npt.NDArray[np.float64]
 
 MIN_ITEMS = 2
 _MIN_CUSTOMERS = 30
 """What is learnt of fewer is noise."""
-_SECONDS_PER_SAMPLE = 1e-2
-"""Measured on one busy core with 92,000 items, learning included; a third of it with 4,000."""
 _UNSEEN = 0.5
 """An item without events counts as this many: it is drawn now and then."""
 
@@ -50,9 +48,6 @@ class TabularCustomers(Strategy):
     def count(self) -> int:
         """How many `customers` there are."""
         return self.customers.height
-
-    def price(self) -> Price:
-        return Price(seconds=_SECONDS_PER_SAMPLE)
 
     def missing(self) -> str | None:
         found = self.count()

@@ -9,6 +9,7 @@ model goes on. Fields in braces are filled in by the strategy; what it fills in 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,8 @@ _FOLDER = files("nightshift.generate") / "prompts"
 _SPLIT = "---\n"
 
 Fields = Mapping[str, str]
+CHARS_PER_TOKEN = 3.5
+"""Of shop text with its codes and sizes; plain English has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ def template(name: str) -> Template:
         example=example,
         question=question.rstrip("\n"),
     )
+
+
+def tokens_about(chars: float) -> int:
+    """So many tokens have about so many characters: where no model counts them."""
+    return math.ceil(chars / CHARS_PER_TOKEN)
 
 
 def prompt_file(name: str) -> str:
