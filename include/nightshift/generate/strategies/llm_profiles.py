@@ -105,6 +105,8 @@ class LlmProfiles(PromptedStrategy):
 
     def finish(self, rows: list[Row], dropped: Counter[str]) -> list[Row]:
         """Interests that the history does not support are taken out; then one row a customer."""
+        if not rows:
+            return []
         grounded = self._grounded(rows, dropped)
         vectors = self.sources.encoder.encode([row["text"] for row in grounded])
         finished = []
