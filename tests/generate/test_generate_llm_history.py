@@ -10,6 +10,7 @@ import hostile_texts
 import numpy as np
 import polars as pl
 import pytest
+from adapting import visits_of
 from shops_by_hand import shop_with
 from stand_ins import Writer
 
@@ -231,31 +232,12 @@ def test_hostile_catalogues_are_neither_obeyed_nor_fatal(lake: Lake, settings: S
 # --- the shop's own searches ----------------------------------------------------------------------
 
 
-def log_of(lake: Lake, visits: int) -> pl.DataFrame:
-    items = lake.read(lake.get("snapshot", f"night={NIGHT.key}"), "items.parquet")
-    users = lake.read(lake.get("snapshot", f"night={NIGHT.key}"), "users.parquet")["user_key"]
-    natural = items.filter(~pl.col("withheld"))["item_id"]
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    rows = [
-        {
-            "user_key": users[n % len(users)],
-            "query": f"{word} z{letters[n % 26]}",
-            "item_id": natural[n],
-        }
-        for n in range(visits)
-        for word in ("first thing", "second thing")
-    ]
-    return pl.DataFrame(rows).with_columns(
-        grade=pl.lit(None, pl.Float64), occurred_at=pl.lit(NIGHT.start)
-    )
-
-
 def test_the_shops_own_visits_are_the_examples(
     lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = lake.read(lake.get("snapshot", f"night={NIGHT.key}"), "items.parquet")
     withheld = items.filter("withheld").row(0, named=True)
-    log = log_of(lake, 26)
+    log = visits_of(lake, 26)
     hidden = log.head(2).with_columns(
         user_key=pl.lit("another"), item_id=pl.lit(withheld["item_id"])
     )
@@ -279,7 +261,7 @@ def test_the_shops_own_visits_are_the_examples(
 def test_a_handful_of_visits_is_not_enough(
     lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Snapshot, "searches", log_of(lake, 19))
+    monkeypatch.setattr(Snapshot, "searches", visits_of(lake, 19))
     strategy = LlmHistory(shop_with(lake, settings, engine=searching("bread; milk")))
     assert shop_visits(strategy.sources.snapshot) == []
     assert strategy.examples()[1] == "shipped"

@@ -51,6 +51,7 @@ class LlmHistory(PromptedStrategy):
     version = "1"
     produces = "sequence"
     prompt_name = "customer_searches"
+    asks_about_items = False
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         return wishes(self.sources, self.own_settings["customers"])

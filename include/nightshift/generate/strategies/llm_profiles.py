@@ -43,6 +43,7 @@ class LlmProfiles(PromptedStrategy):
     version = "1"
     produces = "profile"
     prompt_name = "customer_profiles"
+    asks_about_items = False
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         return customers_by_shortage(self.sources, budget=1)

@@ -54,6 +54,8 @@ class PromptedStrategy(Strategy):
     """The template: `prompts/NAME.txt`."""
     seconds_per_token: ClassVar[float] = 0.006
     """Of a generated one, reading the prompt included: SmolLM2-135M, CTranslate2, a busy core."""
+    asks_about_items: ClassVar[bool] = True
+    """Can it be tried on any item, without the vectors of texts? An adapter is judged so."""
 
     @property
     def candidates(self) -> int:
