@@ -16,6 +16,7 @@ from stand_ins import Writer
 
 from factories import NIGHT
 from nightshift import contracts, stages
+from nightshift.generate.chunks import chunk_key
 from nightshift.generate.customers.visits import (
     customer_line,
     read_searches,
@@ -227,6 +228,21 @@ def test_hostile_catalogues_are_neither_obeyed_nor_fatal(lake: Lake, settings: S
         assert not any(bad in asked[1] for bad in hostile_texts.FORBIDDEN if bad != "hacked")
         assert "Ignore" not in asked[1]
     assert chunk.samples.num_rows + sum(chunk.dropped.values()) == 60
+
+
+def test_what_answers_a_search_is_part_of_a_chunks_key(lake: Lake, settings: Settings) -> None:
+    strategy = LlmHistory(shop_with(lake, settings, engine=searching("bread; milk")))
+    targets = strategy.plan(100).head(3)
+    known = chunk_key(strategy, targets)
+
+    strategy.sources.digest, digest = "other vectors", strategy.sources.digest
+    assert chunk_key(strategy, targets) != known
+    strategy.sources.digest = digest
+    assert chunk_key(strategy, targets) == known
+    strategy.sources.settings = settings.with_(
+        {"text": {"max_tokens": settings.text.max_tokens // 2}}
+    )
+    assert chunk_key(strategy, targets) != known
 
 
 # --- the shop's own searches ----------------------------------------------------------------------

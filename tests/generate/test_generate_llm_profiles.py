@@ -196,6 +196,27 @@ def test_tomorrows_prompts_are_paid_for_only_where_the_history_changed(
     assert chunk_key(tomorrow, targets) != chunk_key(tonight, targets)
 
 
+def test_what_answers_are_compared_with_is_part_of_a_chunks_key(
+    lake: Lake, settings: Settings
+) -> None:
+    tonight = three(lake, settings, answering("tea"))
+    targets = first_users(tonight, 3)
+    known = chunk_key(tonight, targets)
+    vectors, rows = tonight.sources.texts
+
+    shown, unshown = vectors.copy(), vectors.copy()
+    shown[rows[0]] *= -1
+    unshown[rows[9]] *= -1
+    tonight.sources.__dict__["texts"] = shown, rows
+    assert chunk_key(tonight, targets) != known
+    tonight.sources.__dict__["texts"] = unshown, rows
+    assert chunk_key(tonight, targets) == known
+
+    other_encoder = settings.with_({"text": {"max_tokens": settings.text.max_tokens // 2}})
+    tonight.sources.settings = other_encoder
+    assert chunk_key(tonight, targets) != known
+
+
 def test_real_profiles_through_the_stages(
     lake: Lake, settings: Settings, with_models: Path
 ) -> None:

@@ -6,9 +6,11 @@ the shop has one. Neither the user's key nor anything else that could name someb
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,7 @@ from nightshift.generate.text.profiles import (
     word_support,
 )
 from nightshift.generate.text.templates import Fields
+from nightshift.text.encoder import encoder_digest
 
 _EXAMPLES = 6
 """Worked examples that the prompts of a shop are drawn from."""
@@ -96,6 +99,12 @@ class LlmProfiles(PromptedStrategy):
             .agg(pl.exclude("members").first(), members=pl.col("user_key"))
             .drop("alone")
         )
+
+    def reads(self, targets: pl.DataFrame) -> Any:
+        """With what answers are compared with: the encoder, and the vectors of what is shown."""
+        shown = self.asked(targets)["texts"].explode().drop_nulls().to_numpy().astype(np.int64)
+        vectors = hashlib.sha256(self.sources.texts[0][shown].tobytes()).hexdigest()
+        return [*super().reads(targets), vectors, encoder_digest(self.sources.settings)]
 
     def read(self, raw: str, row: Row, shots: Sequence[Fields]) -> Row | str:
         interests, reason = read_interests(raw, row["shown"], shots)
