@@ -268,6 +268,20 @@ def test_what_shards_share_is_learnt_once(lake: Lake, judged_settings: Settings)
     assert chunk_key(first, targets) != chunk_key(second, targets)
 
 
+def test_what_counts_as_tail_is_tried_out_anew(lake: Lake, judged_settings: Settings) -> None:
+    """It says which items a judge is tried on, and which are put forward."""
+    engine = oracle(lake, judged_settings)
+    other = judged_settings.with_({"generate": {"tail_events": 40}})
+    few, many = with_judge(lake, judged_settings, engine), with_judge(lake, other, engine)
+    targets = few.plan(1000).head(5)
+    assert probe_of(few).questions != probe_of(many).questions
+    assert chunk_key(few, targets) != chunk_key(many, targets)
+    few.fit()
+    asked = len(engine.prompts)
+    many.fit()
+    assert len(engine.prompts) > asked
+
+
 def test_a_funnel_leaves_what_the_customer_never_had_the_nearest_first(
     lake: Lake, judged_settings: Settings
 ) -> None:

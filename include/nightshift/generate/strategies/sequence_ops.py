@@ -9,6 +9,8 @@ its own. What comes out as it went in is left out.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -67,6 +69,10 @@ class SequenceOps(Strategy):
             )
             .select(WISHES)
         )
+
+    def reads(self, targets: pl.DataFrame) -> Any:
+        """With what makes an item one of the tail, which is favoured."""
+        return [super().reads(targets), self.sources.settings.generate.tail_events]
 
     def fit(self) -> None:
         learnt = self.fitted(self._learn)
