@@ -70,7 +70,7 @@ def test_our_extract_of_wordnet() -> None:
         assert all(other == other.lower() and other.count(" ") < 2 for other in others)
     from importlib.resources import files
 
-    text = (files("nightshift.generate") / "wordnet_synonyms.txt").read_text(encoding="utf-8")
+    text = (files("nightshift.generate.text") / "wordnet_synonyms.txt").read_text(encoding="utf-8")
     assert "WordNet 3.0 Copyright 2006 by Princeton University" in text
     assert "appear on ALL copies" in text
     assert len(text.encode()) < 300_000
