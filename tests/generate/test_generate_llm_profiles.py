@@ -134,6 +134,16 @@ def test_equal_histories_are_asked_about_once(lake: Lake, settings: Settings) ->
         assert json.loads(row["lineage"])["sources"] == [row["user_key"]]
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"), [("", "empty"), ("jet engines", "ungrounded"), ("12, 13", "empty")]
+)
+def test_an_answer_is_missed_by_every_customer_that_shares_it(
+    lake: Lake, settings: Settings, answer: str, reason: str
+) -> None:
+    strategy = three(lake, settings, answering(answer))
+    assert strategy.generate(first_users(strategy, 3)).dropped == {reason: 3}
+
+
 def test_what_the_history_does_not_support_is_taken_out(lake: Lake, settings: Settings) -> None:
     strategy = three(lake, settings, answering("tea bags, jet engines, earl grey, dog leashes"))
     rows = strategy.generate(first_users(strategy, 2)).samples.to_pylist()

@@ -173,7 +173,7 @@ def _wanted(part: pl.DataFrame) -> int:
 def _make(strategy: Strategy, fit: _Fit, part: pl.DataFrame) -> Chunk:
     why = fit.refusal()
     if why is not None:
-        return Chunk(empty_samples(), {"refused": part.height}, refused=why)
+        return Chunk(empty_samples(), {"refused": _wanted(part)}, refused=why)
     started = time.monotonic()
     chunk = strategy.generate(part)
     return replace(chunk, seconds=round(time.monotonic() - started, 6))

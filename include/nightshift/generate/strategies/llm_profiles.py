@@ -100,6 +100,9 @@ class LlmProfiles(PromptedStrategy):
             .drop("alone")
         )
 
+    def stands_for(self, row: Row) -> int:
+        return len(row["members"])
+
     def reads(self, targets: pl.DataFrame) -> Any:
         """With what answers are compared with: the encoder, and the vectors of what is shown."""
         shown = self.asked(targets)["texts"].explode().drop_nulls().to_numpy().astype(np.int64)
@@ -124,7 +127,7 @@ class LlmProfiles(PromptedStrategy):
             centre = self.sources.texts[0][row["texts"]].mean(axis=0)
             similarity = float(vector @ centre / np.linalg.norm(centre))
             if similarity < self.own_settings["min_similarity"]:
-                dropped["ungrounded"] += len(row["members"])
+                dropped["ungrounded"] += self.stands_for(row)
                 continue
             scores = row["scores"] | {"similarity": round(similarity, _DECIMALS)}
             finished += [
@@ -145,7 +148,7 @@ class LlmProfiles(PromptedStrategy):
             good = supported(own, shares, history, self.own_settings["min_similarity"])
             interests = [i for i, is_good in zip(row["interests"], good, strict=True) if is_good]
             if not interests:
-                dropped["ungrounded"] += len(row["members"])
+                dropped["ungrounded"] += self.stands_for(row)
                 continue
             scores = {
                 "from_history": round(float(shares[good].mean()), _DECIMALS),

@@ -85,12 +85,15 @@ class Negatives(Strategy):
         passed = spare[closest <= own.max_similarity]
         keep = passed[rank_in_groups(target[passed]) < wanted[target[passed]]]
         frame = self._frame(users[target[keep]], text[keep], similarity[keep])
+        missed = wanted - np.bincount(target[keep], minlength=len(users))
+        screened = np.bincount(target[spare], closest > own.max_similarity, len(users))
+        too_similar = np.minimum(missed, screened.astype(np.int64))
         return Chunk(
             samples=as_samples(frame),
             dropped=count_dropped(
                 [
-                    ("negatives_too_similar", len(spare) - len(passed)),
-                    ("users_without_negatives", len(users) - len(np.unique(target[keep]))),
+                    ("negatives_too_similar", too_similar.sum()),
+                    ("too_few_candidates", (missed - too_similar).sum()),
                 ]
             ),
         )
