@@ -324,11 +324,11 @@ def test_the_model_of_the_wheel_is_refused_and_the_shard_says_why(
     settings = judged_settings.with_(
         {"generate": {"llm_preferences": {"probe_users": 12, "max_history": 2}}}
     )
-    stages.run("plan", NIGHT, settings)
+    plan = stages.run("plan", NIGHT, settings).manifest
     [parts] = stages.parts_of("generate", lake, NIGHT, settings)
     stats = stages.run("generate", NIGHT, settings, parts).manifest.stats
     assert stats["made"] == 0
-    assert stats["dropped"] == {"refused": 20}
+    assert stats["dropped"] == {"refused": plan.stats["samples"]["llm_preferences"]}
     assert "not surely better than text similarity: AUC" in stats["refused"]
     assert "on 12 held-out pairs" in stats["refused"]
     # Found in the lake, the chunks still know the reason.
