@@ -42,6 +42,26 @@ def searches_of(lake: Lake, count: int, night: Any = NIGHT) -> pl.DataFrame:
     ).unique("query", maintain_order=True)
 
 
+def visits_of(lake: Lake, visits: int) -> pl.DataFrame:
+    """Two searches each of as many visits, of one customer and day each: contracts.SEARCHES."""
+    items = lake.read(lake.get("snapshot", f"night={NIGHT.key}"), "items.parquet")
+    users = lake.read(lake.get("snapshot", f"night={NIGHT.key}"), "users.parquet")["user_key"]
+    natural = items.filter(~pl.col("withheld"))["item_id"]
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    rows = [
+        {
+            "user_key": users[n % len(users)],
+            "query": f"{word} z{letters[n % 26]}",
+            "item_id": natural[n],
+        }
+        for n in range(visits)
+        for word in ("first thing", "second thing")
+    ]
+    return pl.DataFrame(rows).with_columns(
+        grade=pl.lit(None, pl.Float64), occurred_at=pl.lit(NIGHT.start)
+    )
+
+
 def adapter_of(
     lake: Lake, settings: Settings, night: Any, *, withheld: Any = (), mark: int = 0
 ) -> Manifest:

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from adapting import QUICK, add_searches
+from adapting import QUICK, add_searches, visits_of
 
 from conftest import sources_of
 from factories import NIGHT
@@ -22,6 +22,7 @@ from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import Night
 from nightshift.settings import Settings
+from nightshift.snapshot import Snapshot
 
 SHOP_NIGHT = Night.parse("2017-11-20")
 OWN = [f"own words {chr(97 + i // 5)}{chr(97 + i % 5)}" for i in range(25)]
@@ -76,6 +77,19 @@ def test_the_catalogues_own_text_may_come_first(lake: Lake, quick: Settings) -> 
     assert fed.stats["perplexity"]["after"] != plain.stats["perplexity"]["after"]
     card = (lake.read_bytes(fed.file("README.md").path) or b"").decode()
     assert "after 3 on the catalogue" in card
+
+
+def test_what_is_asked_about_customers_is_learnt_and_not_tried_on_items(
+    lake: Lake, quick: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shop whose log has visits enough that a customer's searches are among the lessons."""
+    monkeypatch.setattr(Snapshot, "searches", visits_of(lake, 26))
+    few = {"shipped": False, "pairs": 26, "steps": 1, "layers": 1, "probe_items": 2}
+    made = adapt(quick.with_({"adapt": few, "generate": {"min_searchers": 1}}))
+
+    assert made.stats["pairs"]["llm_history"] == {"shop": 26}
+    assert "llm_history" in {*made.stats["pairs"]} - {*made.stats["usable"]}
+    assert made.stats["usable"]["llm_queries"]["after"] is not None
 
 
 def test_nothing_to_learn_from_is_an_error_with_a_way_out(quick: Settings) -> None:

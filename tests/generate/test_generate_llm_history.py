@@ -10,11 +10,13 @@ import hostile_texts
 import numpy as np
 import polars as pl
 import pytest
+from adapting import visits_of
 from shops_by_hand import shop_with
 from stand_ins import Writer
 
 from factories import NIGHT
 from nightshift import contracts, stages
+from nightshift.generate.chunks import chunk_key
 from nightshift.generate.customers.visits import (
     customer_line,
     read_searches,
@@ -228,26 +230,22 @@ def test_hostile_catalogues_are_neither_obeyed_nor_fatal(lake: Lake, settings: S
     assert chunk.samples.num_rows + sum(chunk.dropped.values()) == 60
 
 
-# --- the shop's own searches ----------------------------------------------------------------------
+def test_what_answers_a_search_is_part_of_a_chunks_key(lake: Lake, settings: Settings) -> None:
+    strategy = LlmHistory(shop_with(lake, settings, engine=searching("bread; milk")))
+    targets = strategy.plan(100).head(3)
+    known = chunk_key(strategy, targets)
 
-
-def log_of(lake: Lake, visits: int) -> pl.DataFrame:
-    items = lake.read(lake.get("snapshot", f"night={NIGHT.key}"), "items.parquet")
-    users = lake.read(lake.get("snapshot", f"night={NIGHT.key}"), "users.parquet")["user_key"]
-    natural = items.filter(~pl.col("withheld"))["item_id"]
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    rows = [
-        {
-            "user_key": users[n % len(users)],
-            "query": f"{word} z{letters[n % 26]}",
-            "item_id": natural[n],
-        }
-        for n in range(visits)
-        for word in ("first thing", "second thing")
-    ]
-    return pl.DataFrame(rows).with_columns(
-        grade=pl.lit(None, pl.Float64), occurred_at=pl.lit(NIGHT.start)
+    strategy.sources.digest, digest = "other vectors", strategy.sources.digest
+    assert chunk_key(strategy, targets) != known
+    strategy.sources.digest = digest
+    assert chunk_key(strategy, targets) == known
+    strategy.sources.settings = settings.with_(
+        {"text": {"max_tokens": settings.text.max_tokens // 2}}
     )
+    assert chunk_key(strategy, targets) != known
+
+
+# --- the shop's own searches ----------------------------------------------------------------------
 
 
 def test_the_shops_own_visits_are_the_examples(
@@ -255,7 +253,7 @@ def test_the_shops_own_visits_are_the_examples(
 ) -> None:
     items = lake.read(lake.get("snapshot", f"night={NIGHT.key}"), "items.parquet")
     withheld = items.filter("withheld").row(0, named=True)
-    log = log_of(lake, 26)
+    log = visits_of(lake, 26)
     hidden = log.head(2).with_columns(
         user_key=pl.lit("another"), item_id=pl.lit(withheld["item_id"])
     )
@@ -280,7 +278,7 @@ def test_the_shops_own_visits_are_the_examples(
 def test_a_visit_with_a_query_of_its_own_is_shown_to_no_model(
     lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = log_of(lake, 26)
+    log = visits_of(lake, 26)
     everybody = [log.with_columns(user_key=pl.format("{} {}", "user_key", n)) for n in range(3)]
     monkeypatch.setattr(Snapshot, "searches", pl.concat(everybody))
     snapshot = shop_with(lake, settings, engine=searching("bread; milk")).snapshot
@@ -293,7 +291,7 @@ def test_a_visit_with_a_query_of_its_own_is_shown_to_no_model(
 def test_a_handful_of_visits_is_not_enough(
     lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Snapshot, "searches", log_of(lake, 19))
+    monkeypatch.setattr(Snapshot, "searches", visits_of(lake, 19))
     strategy = LlmHistory(shop_with(lake, settings, engine=searching("bread; milk")))
     assert shop_visits(strategy.sources.snapshot, searchers=1) == []
     assert strategy.examples()[1] == "shipped"

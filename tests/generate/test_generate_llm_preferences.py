@@ -310,6 +310,20 @@ def test_a_trial_that_refuses_has_cost_what_it_read(lake: Lake, judged_settings:
     assert not strategy.sources.engine.prompts
 
 
+def test_what_counts_as_tail_is_tried_out_anew(lake: Lake, judged_settings: Settings) -> None:
+    """It says which items a judge is tried on, and which are put forward."""
+    engine = oracle(lake, judged_settings)
+    other = judged_settings.with_({"generate": {"tail_events": 40}})
+    few, many = with_judge(lake, judged_settings, engine), with_judge(lake, other, engine)
+    targets = few.plan(1000).head(5)
+    assert probe_of(few).questions != probe_of(many).questions
+    assert chunk_key(few, targets) != chunk_key(many, targets)
+    few.fit()
+    asked = len(engine.prompts)
+    many.fit()
+    assert len(engine.prompts) > asked
+
+
 def test_a_funnel_leaves_what_the_customer_never_had_the_nearest_first(
     lake: Lake, judged_settings: Settings
 ) -> None:
@@ -352,11 +366,11 @@ def test_the_model_of_the_wheel_is_refused_and_the_shard_says_why(
     settings = judged_settings.with_(
         {"generate": {"llm_preferences": {"probe_users": 12, "max_history": 2}}}
     )
-    stages.run("plan", NIGHT, settings)
+    plan = stages.run("plan", NIGHT, settings).manifest
     [parts] = stages.parts_of("generate", lake, NIGHT, settings)
     stats = stages.run("generate", NIGHT, settings, parts).manifest.stats
     assert stats["made"] == 0
-    assert stats["dropped"] == {"refused": 20}
+    assert stats["dropped"] == {"refused": plan.stats["samples"]["llm_preferences"]}
     assert "not surely better than text similarity: AUC" in stats["refused"]
     assert "on 12 held-out pairs" in stats["refused"]
     # Found in the lake, the chunks still know the reason.

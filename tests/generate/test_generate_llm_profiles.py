@@ -134,6 +134,16 @@ def test_equal_histories_are_asked_about_once(lake: Lake, settings: Settings) ->
         assert json.loads(row["lineage"])["sources"] == [row["user_key"]]
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"), [("", "empty"), ("jet engines", "ungrounded"), ("12, 13", "empty")]
+)
+def test_an_answer_is_missed_by_every_customer_that_shares_it(
+    lake: Lake, settings: Settings, answer: str, reason: str
+) -> None:
+    strategy = three(lake, settings, answering(answer))
+    assert strategy.generate(first_users(strategy, 3)).dropped == {reason: 3}
+
+
 def test_what_the_history_does_not_support_is_taken_out(lake: Lake, settings: Settings) -> None:
     strategy = three(lake, settings, answering("tea bags, jet engines, earl grey, dog leashes"))
     rows = strategy.generate(first_users(strategy, 2)).samples.to_pylist()
@@ -143,7 +153,7 @@ def test_what_the_history_does_not_support_is_taken_out(lake: Lake, settings: Se
 
 def test_nobodys_key_enters_a_prompt_and_a_segment_does(lake: Lake, settings: Settings) -> None:
     engine = answering("tea bags, green tea")
-    strategy = three(lake, settings, engine, segments={0: "age 25-34"})
+    strategy = three(lake, settings, engine, segments=dict.fromkeys(range(5), "age 25-34"))
     targets = strategy.plan(100)
     strategy.generate(targets)
     assert len(engine.prompts) > 40
@@ -151,10 +161,11 @@ def test_nobodys_key_enters_a_prompt_and_a_segment_does(lake: Lake, settings: Se
     assert not [key for key in strategy.sources.snapshot.users["user_key"] if key in everything]
     asked = [prompt.rpartition("\n\n\n")[2] for prompt in engine.prompts]
     with_segment = [question for question in asked if "(age 25-34)" in question]
-    assert len(with_segment) == 1
-    assert with_segment[0].startswith("Bought (age 25-34): ")
+    assert 1 <= len(with_segment) <= 5
+    [of_tea] = [question for question in with_segment if "Earl grey tea" in question]
+    assert of_tea.startswith("Bought (age 25-34): ")
     assert {"Earl grey tea", "Green tea bags"} <= set(
-        with_segment[0].removeprefix("Bought (age 25-34): ").partition("\n")[0].split("; ")
+        of_tea.removeprefix("Bought (age 25-34): ").partition("\n")[0].split("; ")
     )
 
 
@@ -194,6 +205,27 @@ def test_tomorrows_prompts_are_paid_for_only_where_the_history_changed(
         lake, settings, histories=[[0, 2]]
     ).snapshot.histories
     assert chunk_key(tomorrow, targets) != chunk_key(tonight, targets)
+
+
+def test_what_answers_are_compared_with_is_part_of_a_chunks_key(
+    lake: Lake, settings: Settings
+) -> None:
+    tonight = three(lake, settings, answering("tea"))
+    targets = first_users(tonight, 3)
+    known = chunk_key(tonight, targets)
+    vectors, rows = tonight.sources.texts
+
+    shown, unshown = vectors.copy(), vectors.copy()
+    shown[rows[0]] *= -1
+    unshown[rows[9]] *= -1
+    tonight.sources.__dict__["texts"] = shown, rows
+    assert chunk_key(tonight, targets) != known
+    tonight.sources.__dict__["texts"] = unshown, rows
+    assert chunk_key(tonight, targets) == known
+
+    other_encoder = settings.with_({"text": {"max_tokens": settings.text.max_tokens // 2}})
+    tonight.sources.settings = other_encoder
+    assert chunk_key(tonight, targets) != known
 
 
 def test_real_profiles_through_the_stages(

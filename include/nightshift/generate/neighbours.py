@@ -5,25 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.generate.ragged import first_of_groups
-
 _BLOCK_BYTES = 64 << 20
 DECIMALS = 4
 """Cosines are compared after rounding: the last bits of a product depend on the thread count."""
 
 _TIE_DECIMALS = 2
 _TIE = 10.0**-_TIE_DECIMALS
-
-
-def most_popular_of_texts(
-    row_of_item: npt.NDArray[np.int32], events: npt.NDArray[np.int64], *, n_texts: int
-) -> npt.NDArray[np.int64]:
-    """The item that answers for each text: [texts]. Equal texts are variants of one product."""
-    order = np.lexsort((np.arange(len(events)), -events, row_of_item))
-    best = order[first_of_groups(row_of_item[order])]
-    found = np.full(n_texts, -1, dtype=np.int64)
-    found[row_of_item[best]] = best
-    return found
 
 
 class TextIndex:

@@ -178,7 +178,7 @@ def _wanted(part: pl.DataFrame) -> int:
 def _make(strategy: Strategy, fit: _Fit, part: pl.DataFrame) -> Chunk:
     why = fit.refusal()
     if why is not None:
-        none = Chunk(empty_samples(), {"refused": part.height}, refused=why)
+        none = Chunk(empty_samples(), {"refused": _wanted(part)}, refused=why)
         return replace(none, fits=strategy.learning.as_json())
     started, learning = time.monotonic(), strategy.learning
     waited = learning.waited

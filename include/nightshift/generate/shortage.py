@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from nightshift.generate.sources import Sources
+from nightshift.generate.strategies.base import WISHES
 
 MIN_LETTERS = 3
 """A text with fewer says nothing that an encoder or a language model could use."""
@@ -38,4 +39,24 @@ def items_by_shortage(sources: Sources) -> pl.DataFrame:
         .filter(pl.col("text").fill_null("").str.count_matches(r"\p{L}") >= MIN_LETTERS)
         .sort(["shortage", "hash"], descending=[True, False])
         .drop("text")
+    )
+
+
+def one_item_a_text(sources: Sources, per_item: int) -> pl.DataFrame:
+    """Wishes for every item with usable text, the shortest of samples first.
+
+    Of the items that share a text just one: its variants would get the same answers.
+    """
+    rows = sources.texts[1]
+    items = items_by_shortage(sources)
+    return (
+        items.with_columns(row=pl.Series(rows[items["item"].to_numpy()]))
+        .unique("row", keep="first", maintain_order=True)
+        .select(
+            "item_id",
+            pl.lit(None, pl.String).alias("user_key"),
+            "shortage",
+            pl.lit(per_item, pl.Int64).alias("budget"),
+        )
+        .select(WISHES)
     )

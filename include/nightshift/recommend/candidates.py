@@ -103,8 +103,8 @@ def together(winners: list[Candidate]) -> Candidate:
     return Candidate(strategies, tuple(tries), "together")
 
 
-def models(night: Night, settings: Settings) -> dict[str, str | None] | None:
-    """The language model that an inner night's samples are written by; None without any."""
+def models(night: Night, settings: Settings) -> dict[str, Any] | None:
+    """The models that an inner night's samples are written by; None without any."""
     from nightshift.generate.fingerprint import models as digests
 
     names = tunable(settings)

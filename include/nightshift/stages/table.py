@@ -40,6 +40,7 @@ STAGES: dict[str, Stage] = {
                 "generate.llm_queries",
                 "generate.llm_reviews",
                 "generate.llm_descriptions",
+                "generate.llm_history",
                 "compute.threads",
             ),
             inputs=(_SNAPSHOT,),

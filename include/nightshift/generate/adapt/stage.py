@@ -109,4 +109,5 @@ def _probe(lessons: Lessons, sources: Sources, taught: Taught) -> dict[str, Any]
             "after": usable(strategy, targets, taught),
         }
         for strategy in lessons.strategies
+        if strategy.asks_about_items
     }

@@ -46,6 +46,11 @@ def strategy_names() -> list[str]:
     return sorted({*_OURS, *(point.name for point in entry_points(group=ENTRY_POINTS))})
 
 
+def is_ours(name: str) -> bool:
+    """Is it one of ours, not an installed package's?"""
+    return name in _OURS
+
+
 def needs_model(name: str) -> bool:
     """Does a language model write its samples? Of an installed strategy it is taken to be so."""
     return name in _BY_A_MODEL or name not in _OURS

@@ -49,6 +49,7 @@ class Chunk:
 
     samples: pa.Table
     dropped: dict[str, int] = field(default_factory=dict)
+    """Samples that were wanted and are missing, by reason."""
     tokens: int = 0
     """Written by a language model; a function of the chunk's key, as the samples are."""
     prompt_tokens: int = 0

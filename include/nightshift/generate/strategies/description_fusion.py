@@ -2,6 +2,7 @@
 
 No language model: extractive summarisation by centrality (Radev et al., 2004; Erkan & Radev, 2004),
 over sentence vectors. What customers say again and again about an item is what its text lacks.
+An item gets one text, so that an item that is dropped is a sample.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import polars as pl
 
 from nightshift.generate.hashing import stable_hash
 from nightshift.generate.samples import as_samples, empty_samples
+from nightshift.generate.shortage import one_item_a_text
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
-from nightshift.generate.strategies.prompted import one_item_a_text
 from nightshift.generate.text.cleaning import (
     clean,
     gives_orders,

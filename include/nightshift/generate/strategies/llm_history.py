@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ from nightshift.generate.strategies.prompted import PromptedStrategy, Row
 from nightshift.generate.text.nearest_examples import nearest_examples
 from nightshift.generate.text.templates import Fields
 from nightshift.generate.text.variants import most_popular_variant
+from nightshift.text.encoder import encoder_digest
 
 _EXAMPLES = 6
 """Worked examples that the prompts of a shop without a search log are drawn from."""
@@ -51,6 +53,7 @@ class LlmHistory(PromptedStrategy):
     version = "1"
     produces = "sequence"
     prompt_name = "customer_searches"
+    asks_about_items = False
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         return wishes(self.sources, self.own_settings["customers"])
@@ -97,6 +100,11 @@ class LlmHistory(PromptedStrategy):
             pl.Series("seen_item", known),
             pl.Series("readable", [line is not None for line in seen]),
         )
+
+    def reads(self, targets: pl.DataFrame) -> Any:
+        """With what answers the searches: the encoder, all vectors, and whatever was bought."""
+        encoder = encoder_digest(self.sources.settings)
+        return [*super().reads(targets), self.sources.digest, encoder]
 
     def _seen(
         self, keys: Sequence[str], categories: pl.Series, bands: pl.Series

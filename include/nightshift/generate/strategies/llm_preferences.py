@@ -77,7 +77,9 @@ class LlmPreferences(Strategy):
         return [super().reads(targets), self._judge_reads()]
 
     def _judge_reads(self) -> Any:
-        return [self.sources.digest, self._template.digest, self.sources.engine.identity]
+        """What is warm enough to be tried out, or short enough to be put forward, is among it."""
+        tail = self.sources.settings.generate.tail_events
+        return [self.sources.digest, self._template.digest, self.sources.engine.identity, tail]
 
     @property
     def _template(self) -> Template:

@@ -6,9 +6,11 @@ the shop has one. Neither the user's key nor anything else that could name someb
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,7 @@ from nightshift.generate.text.profiles import (
     word_support,
 )
 from nightshift.generate.text.templates import Fields
+from nightshift.text.encoder import encoder_digest
 
 _EXAMPLES = 6
 """Worked examples that the prompts of a shop are drawn from."""
@@ -43,6 +46,7 @@ class LlmProfiles(PromptedStrategy):
     version = "1"
     produces = "profile"
     prompt_name = "customer_profiles"
+    asks_about_items = False
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         return customers_by_shortage(self.sources, budget=1)
@@ -96,6 +100,15 @@ class LlmProfiles(PromptedStrategy):
             .drop("alone")
         )
 
+    def stands_for(self, row: Row) -> int:
+        return len(row["members"])
+
+    def reads(self, targets: pl.DataFrame) -> Any:
+        """With what answers are compared with: the encoder, and the vectors of what is shown."""
+        shown = self.asked(targets)["texts"].explode().drop_nulls().to_numpy().astype(np.int64)
+        vectors = hashlib.sha256(self.sources.texts[0][shown].tobytes()).hexdigest()
+        return [*super().reads(targets), vectors, encoder_digest(self.sources.settings)]
+
     def read(self, raw: str, row: Row, shots: Sequence[Fields]) -> Row | str:
         interests, reason = read_interests(raw, row["shown"], shots)
         if reason:
@@ -105,6 +118,8 @@ class LlmProfiles(PromptedStrategy):
 
     def finish(self, rows: list[Row], dropped: Counter[str]) -> list[Row]:
         """Interests that the history does not support are taken out; then one row a customer."""
+        if not rows:
+            return []
         grounded = self._grounded(rows, dropped)
         vectors = self.sources.encoder.encode([row["text"] for row in grounded])
         finished = []
@@ -112,7 +127,7 @@ class LlmProfiles(PromptedStrategy):
             centre = self.sources.texts[0][row["texts"]].mean(axis=0)
             similarity = float(vector @ centre / np.linalg.norm(centre))
             if similarity < self.own_settings["min_similarity"]:
-                dropped["ungrounded"] += len(row["members"])
+                dropped["ungrounded"] += self.stands_for(row)
                 continue
             scores = row["scores"] | {"similarity": round(similarity, _DECIMALS)}
             finished += [
@@ -133,7 +148,7 @@ class LlmProfiles(PromptedStrategy):
             good = supported(own, shares, history, self.own_settings["min_similarity"])
             interests = [i for i, is_good in zip(row["interests"], good, strict=True) if is_good]
             if not interests:
-                dropped["ungrounded"] += len(row["members"])
+                dropped["ungrounded"] += self.stands_for(row)
                 continue
             scores = {
                 "from_history": round(float(shares[good].mean()), _DECIMALS),

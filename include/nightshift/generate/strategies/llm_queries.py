@@ -20,12 +20,11 @@ import numpy.typing as npt
 import polars as pl
 
 from nightshift.generate.hashing import combine, gumbel, stable_hash
-from nightshift.generate.shortage import MIN_LETTERS
+from nightshift.generate.shortage import MIN_LETTERS, one_item_a_text
 from nightshift.generate.strategies.prompted import (
     Answers,
     PromptedStrategy,
     Row,
-    one_item_a_text,
 )
 from nightshift.generate.text.cleaning import gives_orders, words
 from nightshift.generate.text.queries import Pair, read_query, shown

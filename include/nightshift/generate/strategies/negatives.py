@@ -12,11 +12,12 @@ import numpy.typing as npt
 import polars as pl
 
 from nightshift.generate.hashing import combine, gumbel, splitmix
-from nightshift.generate.neighbours import DECIMALS, TextIndex, most_popular_of_texts
+from nightshift.generate.neighbours import DECIMALS, TextIndex
 from nightshift.generate.ragged import expand, first_of_groups, rank_in_groups
 from nightshift.generate.samples import as_samples, contexts
 from nightshift.generate.shortage import shortage
 from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy, count_dropped
+from nightshift.generate.text.variants import most_popular_variant
 from nightshift.snapshot import Histories
 
 _SECONDS_PER_SAMPLE = 2e-3
@@ -60,7 +61,7 @@ class Negatives(Strategy):
     def fit(self) -> None:
         vectors, row_of_item = self.sources.texts
         events = self.sources.snapshot.item_events
-        self._item_of_text = most_popular_of_texts(row_of_item, events, n_texts=len(vectors))
+        self._item_of_text = most_popular_variant(row_of_item, events, len(vectors))
         self._popularity = events[self._item_of_text].astype(np.float64)
         self._row_of_item = row_of_item
         # Nobody is told that an item without events is unwanted.
@@ -84,12 +85,15 @@ class Negatives(Strategy):
         passed = spare[closest <= own.max_similarity]
         keep = passed[rank_in_groups(target[passed]) < wanted[target[passed]]]
         frame = self._frame(users[target[keep]], text[keep], similarity[keep])
+        missed = wanted - np.bincount(target[keep], minlength=len(users))
+        screened = np.bincount(target[spare], closest > own.max_similarity, len(users))
+        too_similar = np.minimum(missed, screened.astype(np.int64))
         return Chunk(
             samples=as_samples(frame),
             dropped=count_dropped(
                 [
-                    ("negatives_too_similar", len(spare) - len(passed)),
-                    ("users_without_negatives", len(users) - len(np.unique(target[keep]))),
+                    ("negatives_too_similar", too_similar.sum()),
+                    ("too_few_candidates", (missed - too_similar).sum()),
                 ]
             ),
         )

@@ -22,9 +22,7 @@ from nightshift.errors import EngineError
 from nightshift.generate.engines.base import Engine, Sampling
 from nightshift.generate.hashing import seed_of
 from nightshift.generate.samples import as_samples, empty_samples
-from nightshift.generate.shortage import items_by_shortage
-from nightshift.generate.sources import Sources
-from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy
+from nightshift.generate.strategies.base import Chunk, Price, Strategy
 from nightshift.generate.text.templates import Fields, Template, template, tokens_about
 
 _TOP_K = 50
@@ -52,6 +50,8 @@ class PromptedStrategy(Strategy):
     """The template: `prompts/NAME.txt`."""
     seconds_per_token: ClassVar[float] = 0.006
     """Of a generated one, reading the prompt included: SmolLM2-135M, CTranslate2, a busy core."""
+    asks_about_items: ClassVar[bool] = True
+    """Can it be tried on any item, without the vectors of texts? An adapter is judged so."""
 
     @property
     def candidates(self) -> int:
@@ -85,6 +85,10 @@ class PromptedStrategy(Strategy):
             Columns of contracts.SAMPLES where this sample differs; `scores` is a dict of floats.
             Whatever else is in it goes into the lineage.
         """
+
+    def stands_for(self, row: Row) -> int:  # noqa: ARG002
+        """How many samples come of one answer to this row of `asked`."""
+        return 1
 
     def lessons(self, most: int, *, shipped: bool) -> Sequence[tuple[str, Fields]]:  # noqa: ARG002
         """Worked examples that an adapter of the language model learns these prompts from.
@@ -148,7 +152,8 @@ class PromptedStrategy(Strategy):
         readable = asked.filter("readable")
         dropped: Counter[str] = Counter()
         if asked.height > readable.height:
-            dropped["unreadable"] = asked.height - readable.height
+            left_out = asked.filter(~pl.col("readable")).to_dicts()
+            dropped["unreadable"] = sum(row["budget"] * self.stands_for(row) for row in left_out)
         if readable.is_empty():
             return Chunk(empty_samples(), dict(dropped))
         own = self.own_settings
@@ -198,7 +203,8 @@ class PromptedStrategy(Strategy):
                 votes[found["text"]] += 1
                 rows.setdefault(found["text"], place | found)
             # An answer is missed only where no other one stands in for it.
-            dropped.update(lost[: max(row["budget"] - len(rows), 0)])
+            for reason in lost[: max(row["budget"] - len(rows), 0)]:
+                dropped[reason] += self.stands_for(row)
             answers.append(Answers(row, list(rows.values()), [votes[text] for text in rows]))
         return answers
 
@@ -273,23 +279,3 @@ class PromptedStrategy(Strategy):
                 ).struct.json_encode(),
             )
         )
-
-
-def one_item_a_text(sources: Sources, per_item: int) -> pl.DataFrame:
-    """Wishes for every item with usable text, the shortest of samples first.
-
-    Of the items that share a text just one: its variants would get the same answers.
-    """
-    rows = sources.texts[1]
-    items = items_by_shortage(sources)
-    return (
-        items.with_columns(row=pl.Series(rows[items["item"].to_numpy()]))
-        .unique("row", keep="first", maintain_order=True)
-        .select(
-            "item_id",
-            pl.lit(None, pl.String).alias("user_key"),
-            "shortage",
-            pl.lit(per_item, pl.Int64).alias("budget"),
-        )
-        .select(WISHES)
-    )

@@ -9,6 +9,8 @@ its own. What comes out as it went in is left out.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -19,12 +21,13 @@ from nightshift.generate.behaviour.real_stretches import user_seeds
 from nightshift.generate.behaviour.sequences import Ints, Items
 from nightshift.generate.fits import Tensors
 from nightshift.generate.hashing import Hashes, combine, stable_hash, streams, uniform
-from nightshift.generate.neighbours import DECIMALS, TextIndex, most_popular_of_texts
+from nightshift.generate.neighbours import DECIMALS, TextIndex
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.shortage import shortage
 from nightshift.generate.strategies import operations
 from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy, count_dropped
 from nightshift.generate.strategies.operations import Candidates, Made
+from nightshift.generate.text.variants import most_popular_variant
 
 _SECONDS_PER_SAMPLE = 2.5e-3
 """Measured on one busy core with 21,000 texts; next to nothing with 4,000."""
@@ -70,6 +73,10 @@ class SequenceOps(Strategy):
             .select(WISHES)
         )
 
+    def reads(self, targets: pl.DataFrame) -> Any:
+        """With what makes an item one of the tail, which is favoured."""
+        return [super().reads(targets), self.sources.settings.generate.tail_events]
+
     def fit(self) -> None:
         learnt = self.fitted(self._learn)
         self._companions, self._companion_cosines = learnt["items"], learnt["cosines"]
@@ -88,7 +95,7 @@ class SequenceOps(Strategy):
         own, snapshot = self.sources.settings.generate.sequence_ops, self.sources.snapshot
         beside = companions(snapshot.histories, n_items=snapshot.items.height, k=_SIMILAR)
         vectors, row_of_item = self.sources.texts
-        of_text = most_popular_of_texts(row_of_item, snapshot.item_events, n_texts=len(vectors))
+        of_text = most_popular_variant(row_of_item, snapshot.item_events, len(vectors))
         asked = np.unique(row_of_item[np.unique(snapshot.histories.items)])
         index = TextIndex(vectors, np.ones(len(vectors), dtype=np.bool_))
         found, similarity = index.nearest(asked, _SIMILAR, min_similarity=own.min_similarity)

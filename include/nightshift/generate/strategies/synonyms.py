@@ -21,8 +21,8 @@ import polars as pl
 from nightshift.generate.fits import Tensors
 from nightshift.generate.hashing import stable_hash
 from nightshift.generate.samples import as_samples, empty_samples
+from nightshift.generate.shortage import one_item_a_text
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
-from nightshift.generate.strategies.prompted import one_item_a_text
 from nightshift.generate.text.cleaning import clean, gives_orders, words
 from nightshift.generate.text.exchanges import Exchanges, near_words, vocabulary
 from nightshift.generate.text.queries import read_query

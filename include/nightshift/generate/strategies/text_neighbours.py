@@ -99,16 +99,17 @@ class TextNeighbours(Strategy):
         items = codes["item"].to_numpy().astype(np.int64)
         found, has_neighbour = self._candidates(items)
         had = self._has(found.user, items[found.target])
-        drawn = self._draw(found.take(~had), items, targets["budget"].to_numpy())
-        reached = np.zeros(len(items), dtype=np.bool_)
-        reached[drawn.target] = True
+        wanted = targets["budget"].to_numpy()
+        drawn = self._draw(found.take(~had), items, wanted)
+        missed = wanted - np.bincount(drawn.target, minlength=len(items))
+        held = np.minimum(missed, _users_of(found.take(had), len(items))) * has_neighbour
         return Chunk(
             samples=as_samples(self._frame(targets, drawn)),
             dropped=count_dropped(
                 [
-                    ("items_without_neighbour", int((~has_neighbour).sum())),
-                    ("items_without_context", int((has_neighbour & ~reached).sum())),
-                    ("contexts_already_had", _pairs(found.take(had))),
+                    ("no_neighbour", missed[~has_neighbour].sum()),
+                    ("contexts_already_had", held.sum()),
+                    ("too_few_contexts", (missed - held)[has_neighbour].sum()),
                 ]
             ),
         )
@@ -197,6 +198,7 @@ class TextNeighbours(Strategy):
         return combine(seeded, pair)
 
 
-def _pairs(candidates: Candidates) -> int:
-    """How many distinct (target, user) there are."""
-    return len(np.unique(np.stack([candidates.target, candidates.user]), axis=1).T)
+def _users_of(candidates: Candidates, n_targets: int) -> npt.NDArray[np.int64]:
+    """How many distinct users each target has: [targets]."""
+    pairs = np.unique(np.stack([candidates.target, candidates.user]), axis=1)
+    return np.bincount(pairs[0], minlength=n_targets)

@@ -33,16 +33,22 @@ class Synset:
     words: tuple[tuple[str, int], ...]
 
 
+def files_of(folder: Path) -> list[Path]:
+    """What is read of a folder of WordNet's."""
+    return [folder / f"{kind}.{part}" for part in _PARTS for kind in ("index", "data")]
+
+
 def synsets(folder: Path) -> Iterator[Synset]:
     """Every synset of nouns and adjectives with two words or more.
 
     Raises:
         SettingsError: the folder is not WordNet's.
     """
-    for part in _PARTS:
+    files = files_of(folder)
+    for part, index, data in zip(_PARTS, files[::2], files[1::2], strict=True):
         try:
-            senses = _senses(folder / f"index.{part}")
-            lines = (folder / f"data.{part}").read_text(encoding="utf-8").splitlines()
+            senses = _senses(index)
+            lines = data.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
                 f"generate.synonyms.wordnet {folder} cannot be read: {error}.",
