@@ -81,7 +81,7 @@ class CachedEngine(Engine):
             if stopped.answered and self.independent(sampling):
                 came = {keys[i]: _answer(*one) for i, one in sorted(stopped.answered.items())}
                 self._responses.add(folder, came)
-            raise _plain(stopped) from stopped
+            raise _reason(stopped) from stopped
         _check(self.name, len(generated.texts), len(keys))
         parts = generated.tokens_of or _even(generated, len(keys))
         made = {
@@ -108,7 +108,7 @@ class CachedEngine(Engine):
                 came = {keys_lacking[i]: Answer(score=one) for i, one in stopped.answered.items()}
                 if came:
                     self._responses.add(_SCORES, came)
-                raise _plain(stopped) from stopped
+                raise _reason(stopped) from stopped
             _check(self.name, len(scores), len(lacking))
             made = {
                 key: Answer(score=float(score)) for key, score in zip(lacking, scores, strict=True)
@@ -139,8 +139,11 @@ def _together(answers: Sequence[Answer], *, cached: int) -> Generated:
     )
 
 
-def _plain(stopped: Interrupted) -> EngineError:
-    """The error alone: what came is kept by now."""
+def _reason(stopped: Interrupted) -> BaseException:
+    """The error alone: what came is kept by now. Who stops the process gets its own signal back."""
+    cause = stopped.__cause__
+    if cause is not None and not isinstance(cause, Exception):
+        return cause
     return EngineError(stopped.message, hint=stopped.hint, **stopped.context)
 
 

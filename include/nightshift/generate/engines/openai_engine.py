@@ -10,7 +10,7 @@ one that does not parse.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ from nightshift.generate.engines.base import (
     prompt_hash,
 )
 from nightshift.generate.engines.completions import (
+    Garbled,
     choices_of,
     count_of,
     score_of,
@@ -142,25 +143,39 @@ class OpenAIEngine(Engine):
         """`ask` of every question, `concurrency` at the same time, in their order.
 
         Raises:
-            Interrupted: one failed for good; those that came are in it.
+            Interrupted: one failed for good, or this process was told to stop; what came is in it,
+                and its cause is what stopped it.
         """
-        done: dict[int, T] = {}
-        failed: EngineError | None = None
+        asked: dict[int, Future[T]] = {}
+        stopped: BaseException | None = None
         with JsonClient(self._own) as client, ThreadPoolExecutor(self._own.concurrency) as pool:
-            places = {pool.submit(ask, client, one): place for place, one in enumerate(questions)}
-            for future in as_completed(places):
-                try:
-                    done[places[future]] = future.result()
-                except CancelledError:
-                    continue
-                except EngineError as error:
-                    failed = failed or error
-                    client.stop()
-                    for other in places:
-                        other.cancel()
-        if failed is not None:
-            raise Interrupted(failed, done) from failed
-        return [done[place] for place in range(len(questions))]
+            try:
+                for place, question in enumerate(questions):
+                    asked[place] = pool.submit(ask, client, question)
+                wait(asked.values(), return_when=FIRST_EXCEPTION)
+                stopped = next(filter(None, map(_failure, asked.values())), None)
+            except BaseException as error:  # handed on below, when those under way have ended
+                stopped = error
+            if stopped is not None:
+                client.stop()
+                for future in asked.values():
+                    future.cancel()
+        if stopped is None:
+            return [future.result() for future in asked.values()]
+        came = {
+            place: future.result()
+            for place, future in asked.items()
+            if future.done() and not future.cancelled() and future.exception() is None
+        }
+        raise Interrupted(self._said(stopped), came) from stopped
+
+    def _said(self, error: BaseException) -> EngineError:
+        if isinstance(error, EngineError):
+            return error
+        return EngineError(
+            f"Asking {self._url} was stopped by {type(error).__name__}.",
+            hint="what was answered is kept: run again",
+        )
 
     def _ask(
         self, client: JsonClient, prompt: str, body: dict[str, Any], sampling: Sampling
@@ -172,7 +187,12 @@ class OpenAIEngine(Engine):
         while len(texts) < sampling.count:
             seed = prompt_hash(sampling.seed, prompt, str(len(texts))) >> (64 - _SEED_BITS)
             lacking = sampling.count - len(texts)
-            choices, used = self._completion(client, body | {"seed": seed, "n": lacking})
+            reply, choices = self._completion(
+                client,
+                body | {"seed": seed, "n": lacking},
+                lambda reply: (reply, choices_of(reply)),
+            )
+            used = reply.get("usage")
             found = [text_of(choice, sampling) for choice in choices[:lacking]]
             texts += found
             written += count_of(used, "completion_tokens", "".join(found))
@@ -199,14 +219,15 @@ class OpenAIEngine(Engine):
         return body
 
     def _completion(
-        self, client: JsonClient, body: dict[str, Any]
-    ) -> tuple[list[dict[str, Any]], Any]:
-        """Choices and usage of a reply; one of another shape is asked for again."""
+        self, client: JsonClient, body: dict[str, Any], read: Callable[[dict[str, Any]], T]
+    ) -> T:
+        """What `read` makes of a reply; one that is Garbled is asked for again."""
         for _ in range(self._own.max_retries + 1):
             reply = client.ask("completions", body)
-            choices = choices_of(reply)
-            if choices is not None:
-                return choices, reply.get("usage")
+            try:
+                return read(reply)
+            except Garbled:
+                continue
         raise EngineError(
             f"{self._url}/completions answers with JSON that is no completion, "
             f"{self._own.max_retries + 1} times.",
@@ -234,10 +255,11 @@ class OpenAIEngine(Engine):
             "echo": True,
         }
         try:
-            choices, _ = self._completion(client, body)
+            score = self._completion(
+                client, body, lambda reply: score_of(reply, len(prompt), len(prompt + continuation))
+            )
         except Refused as error:
             raise self._no_scores(error.message) from error
-        score = score_of(choices[0].get("logprobs"), len(prompt), len(prompt + continuation))
         if score is None:
             raise self._no_scores("its answer has none")
         return score
@@ -247,3 +269,8 @@ class OpenAIEngine(Engine):
             f"{self._url} gives no log-probabilities of a prompt (echo, logprobs): {why}",
             hint="vLLM does; or set generate.engine.name=ctranslate2 for what needs scores",
         )
+
+
+def _failure(future: Future[Any]) -> BaseException | None:
+    """What it ended with, if it has ended."""
+    return future.exception() if future.done() else None
