@@ -341,6 +341,47 @@ def test_who_it_is(server: Server, tmp_path: Path) -> None:
     assert named.identity["model"] == {"id": "echo-2"}
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+def test_a_gateway_that_lists_no_models_serves_the_one_that_is_named(
+    status: int, server: Server, tmp_path: Path
+) -> None:
+    server.models_status = status
+    named = create(openai(tmp_path, server, model_name="echo-2"))
+    assert named.generate(["peas"], ONE).texts[0][0].startswith(" peas")
+    assert server.bodies[0]["model"] == named.model["name"] == "echo-2"
+    assert named.identity["model"] == {"id": "echo-2"}
+    assert server.models_asked == 0
+    with pytest.raises(EngineError) as failed:
+        _ = create(openai(tmp_path, server)).identity
+    assert ("model_name" if status > 403 else "api_key") in failed.value.hint
+
+
+def test_what_is_remembered_of_a_named_model_is_found_while_its_server_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, "_FIRST_WAIT", 0.01)
+    lake = Lake((tmp_path / "lake").as_uri(), scratch=tmp_path)
+    with serving() as server:
+        settings = openai(tmp_path, server, model_name="echo-1", max_retries=0)
+        made = CachedEngine(create(settings), lake).generate(["peas"], THREE)
+        known = create(settings).identity
+    later = CachedEngine(create(settings), lake)
+    assert (later.identity, later.model["name"]) == (known, "echo-1")
+    assert later.generate(["peas"], THREE).texts == made.texts
+    with pytest.raises(EngineError, match="gave no answer"):
+        later.generate(["beans"], THREE)
+
+
+def test_two_gateways_under_one_host_share_no_answers(tmp_path: Path, server: Server) -> None:
+    one, other, slash = (
+        create(openai(tmp_path, server, model_name="m", url=server.url.replace("/v1", path)))
+        for path in ("/a/v1", "/b/v1", "/a/v1/")
+    )
+    assert one.identity != other.identity
+    assert one.model["digest"] != other.model["digest"]
+    assert one.identity == slash.identity
+
+
 def test_no_url_no_engine_and_no_secrets_in_a_url(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no URL"):
         create(make_settings(tmp_path).with_({"generate": {"engine": {"name": "openai"}}}))

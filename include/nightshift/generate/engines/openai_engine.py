@@ -45,6 +45,8 @@ _BY_HEART_AT_LEAST = -3.0
 """A word of it, when it comes for the fourth time: SmolLM2-135M gives -0.6; one place off, -6."""
 _STABLE = ("id", "root", "parent", "owned_by", "meta")
 """What /v1/models says of a model itself; the rest changes with every start or question."""
+_NO_SUCH_LIST = {404, 405}
+"""Completions without a list of models; a refused key is told as such."""
 
 T = TypeVar("T")
 Texts = tuple[list[str], tuple[int, int]]
@@ -72,28 +74,38 @@ class OpenAIEngine(Engine):
 
     @cached_property
     def _served(self) -> dict[str, Any]:
-        """What the server says of the model, as far as it stays the same."""
+        """The model, as far as it stays the same.
+
+        The settings' word where they name it: then a chunk is found in the lake while the server is
+        down, or behind a gateway that lists no models. Else what the server says.
+        """
+        if self._own.model_name is not None:
+            return {"id": self._own.model_name}
         try:
             with JsonClient(self._own) as client:
                 models = client.ask("models").get("data")
         except Refused as error:
-            if error.status != 404:
+            if error.status not in _NO_SUCH_LIST:
                 raise
             models = None
         listed = [m for m in models if isinstance(m, dict)] if isinstance(models, list) else []
         names = [str(model.get("id")) for model in listed]
-        wanted = self._own.model_name or (names[0] if len(names) == 1 else None)
-        if wanted is None:
+        if len(names) != 1:
             raise EngineError(
                 f"{self._url} serves {', '.join(names[:5]) or 'nothing that it names'}.",
                 hint="set generate.engine.model_name to the model to ask for",
             )
-        found = next((m for m in listed if m.get("id") == wanted), {})
-        return {name: found[name] for name in _STABLE if name in found} | {"id": wanted}
+        return {name: listed[0][name] for name in _STABLE if name in listed[0]} | {"id": names[0]}
 
     @property
     def _model_name(self) -> str:
-        return self._own.model_name or str(self._served["id"])
+        return str(self._served["id"])
+
+    @property
+    def _server(self) -> str:
+        """Which API it is: one host may have several, each under a path of its own."""
+        parts = urlsplit(self._url)
+        return parts.netloc + parts.path
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -101,7 +113,7 @@ class OpenAIEngine(Engine):
             "engine": self.name,
             "version": "completions",
             "compute_type": "remote",
-            "server": urlsplit(self._url).netloc,
+            "server": self._server,
             "model": self._served,
             "structured": self._own.structured,
             "top_k": self._own.send_top_k,
@@ -109,7 +121,7 @@ class OpenAIEngine(Engine):
 
     @property
     def model(self) -> dict[str, str]:
-        where = {"server": urlsplit(self._url).netloc, "model": self._model_name}
+        where = {"server": self._server, "model": self._model_name}
         return {"name": self._model_name, "digest": digest_of(where)}
 
     def independent(self, sampling: Sampling) -> bool:  # noqa: ARG002
