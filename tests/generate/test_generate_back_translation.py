@@ -160,7 +160,11 @@ def test_another_model_is_another_chunk(
 
 
 def test_half_a_pair_and_an_empty_folder_are_errors_with_a_way_out(
-    lake: Lake, settings: Settings, pair: tuple[Path, Path], tmp_path: Path
+    lake: Lake,
+    settings: Settings,
+    pair: tuple[Path, Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     half = settings.with_({"generate": {"back_translation": {"there": str(pair[0])}}})
     with pytest.raises(SettingsError, match="one model of two"):
@@ -168,7 +172,8 @@ def test_half_a_pair_and_an_empty_folder_are_errors_with_a_way_out(
     both = {"there": str(tmp_path), "back": str(tmp_path)}
     empty = settings.with_({"generate": {"back_translation": both}})
     strategy = BackTranslation(shop_of(lake, empty))
-    assert "no config.json" in strategy.describe()["model"]["missing"]
+    assert strategy.describe()["model"] == {"missing": "unreachable"}
+    assert "no config.json" in caplog.text
     with pytest.raises(EngineError, match=r"no config\.json"):
         strategy.generate(targets_of(strategy.sources, 1))
     (tmp_path / "config.json").write_text("{}")

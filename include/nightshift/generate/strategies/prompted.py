@@ -18,8 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from nightshift import contracts
-from nightshift.errors import EngineError
-from nightshift.generate.engines.base import Engine, Sampling
+from nightshift.generate.engines.base import Engine, Sampling, described
 from nightshift.generate.hashing import seed_of
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.shortage import items_by_shortage
@@ -127,11 +126,8 @@ class PromptedStrategy(Strategy):
         )
 
     def describe(self) -> dict[str, Any]:
-        """The model and the prompt; a missing model fails its shards, not the plan of the night."""
-        try:
-            model: dict[str, Any] = self.engine.model
-        except EngineError as error:
-            model = {"missing": error.message}
+        """The model and the prompt."""
+        model = described(lambda: self.engine)
         return {"version": self.version, "prompt": self.template.digest, "model": model}
 
     def reads(self, targets: pl.DataFrame) -> Any:
