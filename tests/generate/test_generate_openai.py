@@ -404,10 +404,13 @@ def test_a_pattern_is_told_as_the_server_takes_it(server: Server, tmp_path: Path
     shaped = Sampling(temperature=0, pattern="(yes|no)")
     for structured, told in (
         ("none", {}),
-        ("vllm", {"structured_outputs": {"regex": "(yes|no)"}}),
-        ("llama.cpp", {"grammar": 'root ::= ("yes" | "no")'}),
+        ("vllm", {"structured_outputs": {"regex": r"((yes|no))\n?"}}),
+        ("llama.cpp", {"grammar": r'root ::= ("yes" | "no") ("\n")?'}),
     ):
-        create(openai(tmp_path, server, structured=structured)).generate(["q"], shaped)
+        engine = create(openai(tmp_path, server, structured=structured))
+        assert engine.constrains(shaped) == bool(told)
+        assert not engine.constrains(ONE)
+        engine.generate(["q"], shaped)
         body = server.bodies[-1]
         assert {k: v for k, v in body.items() if k in ("structured_outputs", "grammar")} == told
 

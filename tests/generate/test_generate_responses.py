@@ -30,10 +30,10 @@ class Counting(Engine):
 
     name = "counting"
 
-    def __init__(self, *, own: bool = True) -> None:
+    def __init__(self, *, own: bool = True, shapes: bool = True) -> None:
         self.asked: list[list[str]] = []
         self.scored: list[list[str]] = []
-        self._own = own
+        self._own, self._shapes = own, shapes
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -45,6 +45,9 @@ class Counting(Engine):
 
     def independent(self, sampling: Sampling) -> bool:
         return self._own
+
+    def constrains(self, sampling: Sampling) -> bool:
+        return self._shapes and sampling.pattern is not None
 
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
@@ -89,6 +92,17 @@ def test_a_question_is_paid_for_once_also_by_another_process(empty_lake: Lake) -
     for other in (Sampling(seed=6, per_prompt=2), Sampling(seed=5, per_prompt=2, pattern="x")):
         again.generate(["a"], other, prefix="p ")
     assert len(second.asked) == 4
+
+
+def test_a_pattern_is_part_of_a_question_only_where_the_engine_keeps_to_it(
+    empty_lake: Lake,
+) -> None:
+    shaped = Sampling(seed=5, per_prompt=2, pattern="x")
+    for shapes, asked in ((False, 0), (True, 1)):
+        CachedEngine(Counting(shapes=shapes), empty_lake).generate(["a"], WARM)
+        engine = Counting(shapes=shapes)
+        CachedEngine(engine, empty_lake).generate(["a"], shaped)
+        assert len(engine.asked) == asked
 
 
 def test_where_answers_depend_on_the_batch_only_the_whole_call_is_found(empty_lake: Lake) -> None:

@@ -33,8 +33,9 @@ class Sampling:
     """Continuations of each prompt."""
     seed: int = 0
     pattern: str | None = None
-    """A regular expression that the line must match. A help, no promise: an engine that cannot
-    constrain its output writes freely, and who asks parses strictly either way."""
+    """A regular expression, without anchors, that the whole line must match. A help, no promise: an
+    engine that cannot constrain its output writes freely, and who asks parses strictly either way.
+    """
 
     @property
     def count(self) -> int:
@@ -92,6 +93,10 @@ class Engine(ABC):
         Up to rounding: sums of another batch may differ in their last bits, and where two tokens
         are as likely as each other that bit decides. False unless the engine knows better.
         """
+        return False
+
+    def constrains(self, sampling: Sampling) -> bool:  # noqa: ARG002
+        """Whether the lines are held to `sampling.pattern`, so that answers depend on it."""
         return False
 
     @abstractmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,9 @@ class CachedEngine(Engine):
     def independent(self, sampling: Sampling) -> bool:
         return self.engine.independent(sampling)
 
+    def constrains(self, sampling: Sampling) -> bool:
+        return self.engine.constrains(sampling)
+
     @cached_property
     def _responses(self) -> Responses:
         return Responses(self._lake, digest_of(self.identity))
@@ -52,7 +55,8 @@ class CachedEngine(Engine):
     ) -> Generated:
         if not prompts:
             return Generated([], 0)
-        way: dict[str, Any] = {"sampling": asdict(sampling), "prefix": _digest(prefix).hex()}
+        asked = sampling if self.constrains(sampling) else replace(sampling, pattern=None)
+        way: dict[str, Any] = {"sampling": asdict(asked), "prefix": _digest(prefix).hex()}
         if self.independent(sampling):
             keys = [_digest(prompt) for prompt in prompts]
         else:

@@ -34,7 +34,7 @@ from nightshift.generate.engines.completions import (
     sendable,
     text_of,
 )
-from nightshift.generate.engines.grammar import gbnf
+from nightshift.generate.engines.grammar import gbnf, whole_line
 from nightshift.generate.engines.http_client import JsonClient, Refused
 from nightshift.manifest import digest_of
 from nightshift.settings import Settings
@@ -126,6 +126,9 @@ class OpenAIEngine(Engine):
 
     def independent(self, sampling: Sampling) -> bool:  # noqa: ARG002
         return True
+
+    def constrains(self, sampling: Sampling) -> bool:
+        return bool(self._shape(sampling))
 
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
@@ -222,13 +225,17 @@ class OpenAIEngine(Engine):
         }
         if self._own.send_top_k:  # and min_p, which some servers set unasked
             body |= {"top_k": sampling.top_k, "min_p": 0.0}
-        if sampling.pattern is not None and self._own.structured == "vllm":
-            body["structured_outputs"] = {"regex": sampling.pattern}
-        if sampling.pattern is not None and self._own.structured == "llama.cpp":
-            grammar = gbnf(sampling.pattern)
-            if grammar is not None:
-                body["grammar"] = grammar
-        return body
+        return body | self._shape(sampling)
+
+    def _shape(self, sampling: Sampling) -> dict[str, Any]:
+        """The pattern, as the server takes it; nothing where it takes none."""
+        if sampling.pattern is None or self._own.structured == "none":
+            return {}
+        line = whole_line(sampling.pattern)
+        if self._own.structured == "vllm":
+            return {"structured_outputs": {"regex": line}}
+        grammar = gbnf(line)
+        return {} if grammar is None else {"grammar": grammar}
 
     def _completion(
         self, client: JsonClient, body: dict[str, Any], read: Callable[[dict[str, Any]], T]

@@ -24,6 +24,7 @@ from nightshift.generate.customers.made_up import (
 from nightshift.generate.customers.shown import ItemLines
 from nightshift.generate.customers.visits import (
     MIN_SEARCHES,
+    VISIT_PATTERN,
     customer_line,
     read_searches,
     shipped_visits,
@@ -51,6 +52,7 @@ class LlmHistory(PromptedStrategy):
     version = "1"
     produces = "sequence"
     prompt_name = "customer_searches"
+    pattern = VISIT_PATTERN
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         return wishes(self.sources, self.own_settings["customers"])

@@ -51,6 +51,9 @@ class PromptedStrategy(Strategy):
 
     prompt_name: ClassVar[str]
     """The template: `prompts/NAME.txt`."""
+    pattern: ClassVar[str | None] = None
+    """The shape of an answer, its leading space included, for engines that can hold a model to it.
+    Wide: it rules out what `read` would drop."""
     seconds_per_token: ClassVar[float] = 0.006
     """Of a generated one, reading the prompt included: SmolLM2-135M, CTranslate2, a busy core."""
 
@@ -132,12 +135,14 @@ class PromptedStrategy(Strategy):
 
     def reads(self, targets: pl.DataFrame) -> Any:
         """The prompts and the engine: the same chunk of another night is the same samples."""
-        asked = self.asked(targets)
+        asked, engine = self.asked(targets), self.engine
+        shaped = self.pattern and engine.constrains(Sampling(pattern=self.pattern))
         return [
             asked.to_dict(as_series=False),
             self.template.digest,
             self.template.prefix(self._shots(asked)),
-            self.engine.identity,
+            engine.identity,
+            *([self.pattern] if shaped else []),
         ]
 
     def generate(self, targets: pl.DataFrame) -> Chunk:
@@ -159,6 +164,7 @@ class PromptedStrategy(Strategy):
                 top_k=_TOP_K,
                 per_prompt=int(readable["budget"].max()) * self.candidates,  # type: ignore[arg-type]
                 seed=seed_of(self.seed, self.name),
+                pattern=self.pattern,
             ),
             prefix=self.template.prefix(shots),
         )
