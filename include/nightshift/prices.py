@@ -54,6 +54,17 @@ def is_priced(settings: Settings) -> bool:
     return bool(cost.gpu_hour or cost.cpu_hour or models)
 
 
+def is_known(settings: Settings, model: str) -> bool:
+    """Whether the table says what a language model costs: its tokens, or its machine's time.
+
+    The time of this machine is not what a server takes for its own.
+    """
+    names = settings.cost.models.keys()
+    if model in names or settings.generate.engine.name in names:
+        return True
+    return settings.generate.engine.name != "openai" and rates_of(settings, model).second > 0
+
+
 def price_list(settings: Settings) -> dict[str, Any]:
     """All that `rates_of` reads, for a key that depends on it."""
     return {"cost": settings.cost.model_dump(mode="json"), "gpu": has_gpu(settings)}

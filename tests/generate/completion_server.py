@@ -30,6 +30,8 @@ class Server(ThreadingHTTPServer):
         """One for each request to /completions, the first one first; then it is well."""
         self.bodies: list[dict[str, Any]] = []
         self.models: Any = {"data": [{"id": "echo-1", "created": time.time(), "root": "r"}]}
+        self.models_status = 200
+        self.models_asked = 0
         self.knows_n = True
         self.at_once, self.most_at_once = 0, 0
         self.lock = threading.Lock()
@@ -52,7 +54,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert self.path == "/v1/models", self.path
-        self.reply(200, self.server.models)
+        self.server.models_asked += 1
+        self.reply(self.server.models_status, self.server.models)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

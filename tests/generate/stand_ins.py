@@ -25,6 +25,9 @@ class _StandIn:
         self.model = {"name": self.name, "digest": "0" * 64}
         self.prompts: list[str] = []
 
+    def constrains(self, sampling: Sampling) -> bool:
+        return False
+
 
 class Writer(_StandIn):
     """Answers each prompt with what `answer` makes of it; keeps the prompts as a model saw them."""

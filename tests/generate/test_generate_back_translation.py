@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tiny_translators import ENGLISH, SAID_AGAIN, write_pair
 
 from nightshift.errors import EngineError, SettingsError
 from nightshift.generate.chunks import chunk_key
+from nightshift.generate.engines import round_trip
 from nightshift.generate.engines.base import Sampling
 from nightshift.generate.engines.round_trip import RoundTrip, Seq2Seq
 from nightshift.generate.strategies.back_translation import BackTranslation
@@ -65,7 +67,58 @@ def test_a_batch_does_not_change_a_greedy_translation(
     whole, _ = Seq2Seq(pair[0], by_pair).translate(ENGLISH, GREEDY)
     alone = [Seq2Seq(pair[0], by_pair).translate([text], GREEDY)[0][0] for text in ENGLISH[:3]]
     assert whole[:3] == alone
-    assert Seq2Seq(pair[0], by_pair).translate([], GREEDY) == ([], 0)
+    assert Seq2Seq(pair[0], by_pair).translate([], GREEDY) == ([], [])
+
+
+def test_a_round_trip_is_paid_for_once(
+    lake: Lake, by_pair: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = BackTranslation(shop_of(lake, by_pair, ENGLISH[:6]))
+    made = first.generate(targets_of(first.sources, 6))
+    assert (made.cached, made.tokens > 6 * 8) == (0, True)
+
+    def refuses(*_: object) -> None:
+        raise EngineError("It is asked again.", hint="")
+
+    monkeypatch.setattr(Seq2Seq, "translate", refuses)
+    later = BackTranslation(shop_of(lake, by_pair, ENGLISH[:6]))
+    # One more item in the chunk is another chunk; greedy answers are each text's own.
+    found = later.generate(targets_of(later.sources, 6))
+    assert found.samples.equals(made.samples)
+    part = later.generate(targets_of(later.sources, 4))
+    assert (found.cached, found.tokens, part.cached) == (6, made.tokens, 4)
+    with pytest.raises(EngineError, match="asked again"):
+        later.generate(targets_of(later.sources, 7))
+
+
+def test_only_greedy_answers_are_each_texts_own(pair: tuple[Path, Path], by_pair: Settings) -> None:
+    engine = RoundTrip(*pair, by_pair)
+    assert engine.independent(GREEDY)
+    assert not engine.independent(Sampling(temperature=0.7))
+    whole, alone = engine.generate(ENGLISH, GREEDY), engine.generate(ENGLISH[5:6], GREEDY)
+    assert whole.texts[5] == alone.texts[0]
+    assert whole.tokens_of[5] == alone.tokens_of[0]
+    assert sum(tokens for tokens, _ in whole.tokens_of) == whole.tokens
+
+
+def test_a_model_that_hangs_is_an_error(
+    lake: Lake, by_pair: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr(Seq2Seq, "translate", lambda *_: goes_on.wait(30))
+    short = by_pair.with_({"generate": {"engine": {"call_seconds": 0.1}}})
+    strategy = BackTranslation(shop_of(lake, short, ENGLISH[:2]))
+    with pytest.raises(EngineError, match=r"did not come back within 0\.1 s"):
+        strategy.generate(targets_of(strategy.sources, 2))
+    goes_on.set()
+
+
+def test_another_device_is_another_engine(
+    pair: tuple[Path, Path], by_pair: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = RoundTrip(*pair, by_pair).identity
+    monkeypatch.setattr(round_trip, "device", lambda _: "cuda")
+    assert (here["device"], RoundTrip(*pair, by_pair).identity["device"]) == ("cpu", "cuda")
 
 
 def test_a_seed_gives_the_same_samples_again(pair: tuple[Path, Path], by_pair: Settings) -> None:
@@ -107,7 +160,11 @@ def test_another_model_is_another_chunk(
 
 
 def test_half_a_pair_and_an_empty_folder_are_errors_with_a_way_out(
-    lake: Lake, settings: Settings, pair: tuple[Path, Path], tmp_path: Path
+    lake: Lake,
+    settings: Settings,
+    pair: tuple[Path, Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     half = settings.with_({"generate": {"back_translation": {"there": str(pair[0])}}})
     with pytest.raises(SettingsError, match="one model of two"):
@@ -115,7 +172,8 @@ def test_half_a_pair_and_an_empty_folder_are_errors_with_a_way_out(
     both = {"there": str(tmp_path), "back": str(tmp_path)}
     empty = settings.with_({"generate": {"back_translation": both}})
     strategy = BackTranslation(shop_of(lake, empty))
-    assert "no config.json" in strategy.describe()["model"]["missing"]
+    assert strategy.describe()["model"] == {"missing": "unreachable"}
+    assert "no config.json" in caplog.text
     with pytest.raises(EngineError, match=r"no config\.json"):
         strategy.generate(targets_of(strategy.sources, 1))
     (tmp_path / "config.json").write_text("{}")

@@ -117,6 +117,9 @@ class Echo:
         self.prefixes: list[str] = []
         self.answers = ["green tea"]
 
+    def constrains(self, sampling: Sampling) -> bool:
+        return False
+
     def generate(self, prompts: list[str], sampling: Sampling, *, prefix: str = "") -> Generated:
         self.prefixes.append(prefix)
         answers = self.answers * sampling.per_prompt

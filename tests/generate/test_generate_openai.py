@@ -29,10 +29,11 @@ from completion_server import (
 
 from factories import make_settings
 from nightshift.errors import EngineError, SettingsError
-from nightshift.generate.engines import create, http_client
+from nightshift.generate.engines import create, http_client, openai_engine
 from nightshift.generate.engines.adapter import Adapter
 from nightshift.generate.engines.base import Engine, Sampling
 from nightshift.generate.engines.cached import CachedEngine
+from nightshift.generate.engines.completions import text_of
 from nightshift.lake import Lake
 from nightshift.settings import Settings
 
@@ -216,6 +217,91 @@ def test_what_was_answered_before_the_server_died_is_not_asked_again(
     assert len(server.bodies) - before == 5 - made.cached
 
 
+@pytest.mark.parametrize("stop", [RuntimeError("a bug"), KeyboardInterrupt()])
+def test_what_was_answered_is_kept_whatever_stops_it(
+    stop: BaseException, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake((tmp_path / "lake").as_uri(), scratch=tmp_path)
+    settings = openai(tmp_path, server, concurrency=1)
+
+    def reads(choice: Any, sampling: Sampling) -> str:
+        if "q2" in choice["text"]:
+            raise stop
+        return text_of(choice, sampling)
+
+    monkeypatch.setattr(openai_engine, "text_of", reads)
+    prompts = [f"q{i}" for i in range(50)]
+    with pytest.raises((EngineError, KeyboardInterrupt)) as failed:
+        CachedEngine(create(settings), lake).generate(prompts, ONE)
+    # A signal to this process is handed on as it is, anything else names its place.
+    assert isinstance(failed.value, KeyboardInterrupt) == isinstance(stop, KeyboardInterrupt)
+    assert "bug" in str(failed.value.__cause__.__cause__) or failed.value is stop
+    assert len(server.bodies) < 10  # what was waiting is not asked any more
+    monkeypatch.undo()
+    made = CachedEngine(create(settings), lake).generate(prompts, ONE)
+    assert made.cached >= 2
+    assert [t[0].split()[0] for t in made.texts] == prompts
+
+
+@pytest.mark.parametrize("count", [10**30, -1, True, "7", 1e300])
+def test_a_count_of_tokens_that_is_none_is_not_believed(
+    count: Any, server: Server, tmp_path: Path
+) -> None:
+    lake = Lake((tmp_path / "lake").as_uri(), scratch=tmp_path)
+    used = {"completion_tokens": count, "prompt_tokens": count}
+    server.faults = [says(200, {"choices": [{"index": 0, "text": "scarf"}], "usage": used})]
+    made = CachedEngine(create(openai(tmp_path, server)), lake).generate(["peas"], ONE)
+    assert (made.tokens, made.prompt_tokens) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["\u00b2", "-1", "nan", "9" * 400, "Mon, 01 Jan 0001 00:00:00 +2359", f"Mon, 01 Jan {10**20}"],
+)
+def test_a_wait_that_is_none_is_not_a_foreign_error(
+    header: str, server: Server, tmp_path: Path
+) -> None:
+    server.faults = [says(503, Retry_After=header)]
+    engine = create(openai(tmp_path, server))
+    if header.startswith("99"):
+        with pytest.raises(EngineError, match="1 attempt: status 503"):
+            engine.generate(["peas"], ONE)
+    else:
+        assert engine.generate(["peas"], ONE).texts
+        assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        {"text_offset": ["x", None], "token_logprobs": [None, -1.0]},
+        {"text_offset": [0, 5], "token_logprobs": [None, float("nan")]},
+        {"text_offset": [0, 5], "token_logprobs": [None, float("-inf")]},
+        {"text_offset": [0, 5], "token_logprobs": [None, -(10**400)]},
+        {"text_offset": [0, 5], "token_logprobs": [None, "-1"]},
+        {"text_offset": [0, 5], "token_logprobs": [None, True]},
+        {"text_offset": [0, 5, 11], "token_logprobs": [None, -1.0]},
+    ],
+)
+def test_scores_that_are_no_numbers_are_asked_again_and_never_kept(
+    logprobs: Any, server: Server, tmp_path: Path
+) -> None:
+    lake = Lake((tmp_path / "lake").as_uri(), scratch=tmp_path)
+    garbage = says(200, {"choices": [{"index": 0, "text": "", "logprobs": logprobs}]})
+
+    def sound(handler: Handler) -> bool:
+        return False
+
+    engine = CachedEngine(create(openai(tmp_path, server)), lake)
+    server.faults = [sound, garbage]  # the first one asks whether there are scores at all
+    assert engine.score(["find:"], [" scarf"]).tolist() == [-6.0]
+    server.faults = [garbage] * 99
+    with pytest.raises(EngineError, match="no completion, 4 times"):
+        engine.score(["find:"], [" red"])
+    server.faults = []
+    assert engine.score(["find:"], [" red"]).tolist() == [-4.0]
+
+
 def test_scores_come_from_the_echo(engine: Engine, server: Server) -> None:
     scores = engine.score(["find:", "find: red"], [" red scarf", " scarf"])
     assert scores.tolist() == [-4.0 - 6.0, -6.0]
@@ -255,6 +341,47 @@ def test_who_it_is(server: Server, tmp_path: Path) -> None:
     assert named.identity["model"] == {"id": "echo-2"}
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+def test_a_gateway_that_lists_no_models_serves_the_one_that_is_named(
+    status: int, server: Server, tmp_path: Path
+) -> None:
+    server.models_status = status
+    named = create(openai(tmp_path, server, model_name="echo-2"))
+    assert named.generate(["peas"], ONE).texts[0][0].startswith(" peas")
+    assert server.bodies[0]["model"] == named.model["name"] == "echo-2"
+    assert named.identity["model"] == {"id": "echo-2"}
+    assert server.models_asked == 0
+    with pytest.raises(EngineError) as failed:
+        _ = create(openai(tmp_path, server)).identity
+    assert ("model_name" if status > 403 else "api_key") in failed.value.hint
+
+
+def test_what_is_remembered_of_a_named_model_is_found_while_its_server_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, "_FIRST_WAIT", 0.01)
+    lake = Lake((tmp_path / "lake").as_uri(), scratch=tmp_path)
+    with serving() as server:
+        settings = openai(tmp_path, server, model_name="echo-1", max_retries=0)
+        made = CachedEngine(create(settings), lake).generate(["peas"], THREE)
+        known = create(settings).identity
+    later = CachedEngine(create(settings), lake)
+    assert (later.identity, later.model["name"]) == (known, "echo-1")
+    assert later.generate(["peas"], THREE).texts == made.texts
+    with pytest.raises(EngineError, match="gave no answer"):
+        later.generate(["beans"], THREE)
+
+
+def test_two_gateways_under_one_host_share_no_answers(tmp_path: Path, server: Server) -> None:
+    one, other, slash = (
+        create(openai(tmp_path, server, model_name="m", url=server.url.replace("/v1", path)))
+        for path in ("/a/v1", "/b/v1", "/a/v1/")
+    )
+    assert one.identity != other.identity
+    assert one.model["digest"] != other.model["digest"]
+    assert one.identity == slash.identity
+
+
 def test_no_url_no_engine_and_no_secrets_in_a_url(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no URL"):
         create(make_settings(tmp_path).with_({"generate": {"engine": {"name": "openai"}}}))
@@ -277,10 +404,13 @@ def test_a_pattern_is_told_as_the_server_takes_it(server: Server, tmp_path: Path
     shaped = Sampling(temperature=0, pattern="(yes|no)")
     for structured, told in (
         ("none", {}),
-        ("vllm", {"structured_outputs": {"regex": "(yes|no)"}}),
-        ("llama.cpp", {"grammar": 'root ::= ("yes" | "no")'}),
+        ("vllm", {"structured_outputs": {"regex": r"((yes|no))\n?"}}),
+        ("llama.cpp", {"grammar": r'root ::= ("yes" | "no") ("\n")?'}),
     ):
-        create(openai(tmp_path, server, structured=structured)).generate(["q"], shaped)
+        engine = create(openai(tmp_path, server, structured=structured))
+        assert engine.constrains(shaped) == bool(told)
+        assert not engine.constrains(ONE)
+        engine.generate(["q"], shaped)
         body = server.bodies[-1]
         assert {k: v for k, v in body.items() if k in ("structured_outputs", "grammar")} == told
 

@@ -2,10 +2,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from conftest import sources_of
 from factories import NIGHT
 from nightshift import contracts, stages
-from nightshift.errors import SettingsError
+from nightshift.errors import EngineError, SettingsError
 from nightshift.generate.chunks import chunk_numbers
+from nightshift.generate.engines.http_client import JsonClient
+from nightshift.generate.plan import plan_night
 from nightshift.generate.shortage import items_by_shortage
 from nightshift.generate.sources import Sources
 from nightshift.lake import Lake
@@ -143,3 +146,66 @@ def test_another_model_makes_another_plan(settings: Settings, tmp_path) -> None:
     assert stages.run("plan", NIGHT, with_other).manifest.digest != first.manifest.digest
     other.write_bytes(b"nor are these")
     assert stages.run("plan", NIGHT, with_other).worked
+
+
+DOWN = {"name": "openai", "url": "http://127.0.0.1:9/v1", "max_retries": 0}
+"""Port 9, discard: nobody listens."""
+
+
+@pytest.mark.parametrize("strategy", ["llm_queries", "llm_preferences"])
+def test_a_plan_does_not_depend_on_how_a_server_is_down(
+    lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    plans = []
+    for said in ("gave no answer in 1 attempt: Connection refused", "status 503 request 8c1f"):
+
+        def down(*_: object, said: str = said) -> None:
+            raise EngineError(said, hint="")
+
+        monkeypatch.setattr(JsonClient, "ask", down)
+        sources = sources_of(lake, settings.with_({"generate": {"engine": DOWN}}))
+        with_it = sources.settings.with_({"generate": {"strategies": [strategy]}})
+        sources.settings = with_it
+        plans.append(plan_night(sources).document)
+    assert plans[0] == plans[1]
+    assert plans[0]["inputs"][strategy]["model"] == {"missing": "unreachable"}
+
+
+def limited(settings: Settings, models: dict, **engine) -> Settings:
+    return settings.with_(
+        {
+            "generate": {
+                "strategies": ["llm_queries"],
+                "budget": {"money": 0.001},
+                "engine": DOWN | engine,
+            },
+            "cost": {"models": models, "cpu_hour": 0.1},
+        }
+    )
+
+
+def test_money_binds_a_named_model_while_its_server_is_down(lake: Lake, settings: Settings) -> None:
+    prices = {"paid-1": {"input": 1.0, "output": 1.0}}
+    plan = plan_night(sources_of(lake, limited(settings, prices, model_name="paid-1"))).document
+    assert plan["estimate"]["llm_queries"]["model"] == "paid-1"
+    assert 0 < plan["estimate"]["llm_queries"]["samples"] < 20
+    assert plan["cut"][0]["why"] == "money"
+
+
+@pytest.mark.parametrize(
+    ("engine", "named"), [({"model_name": "paid-2"}, "'paid-2'"), ({}, "did not tell")]
+)
+def test_money_is_not_planned_for_a_model_without_a_price(
+    lake: Lake, settings: Settings, engine: dict, named: str
+) -> None:
+    prices = {"paid-1": {"input": 1.0, "output": 1.0}}
+    with pytest.raises(SettingsError, match=f"llm_queries's model, .*{named}.* no price") as failed:
+        plan_night(sources_of(lake, limited(settings, prices, **engine)))
+    assert "cost.models." in failed.value.hint
+    free = {"openai": {"input": 0.0, "output": 0.0}}  # said to cost nothing
+    assert plan_night(sources_of(lake, limited(settings, free, **engine))).samples["llm_queries"]
+
+
+def test_a_model_on_this_machine_is_paid_by_the_hour(lake: Lake, settings: Settings) -> None:
+    here = limited(settings, {}, name="ctranslate2")
+    assert plan_night(sources_of(lake, here)).samples["llm_queries"]

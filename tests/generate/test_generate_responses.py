@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.parquet as pq
 import pytest
 
 from nightshift.errors import EngineError, LakeError
@@ -28,10 +30,10 @@ class Counting(Engine):
 
     name = "counting"
 
-    def __init__(self, *, own: bool = True) -> None:
+    def __init__(self, *, own: bool = True, shapes: bool = True) -> None:
         self.asked: list[list[str]] = []
         self.scored: list[list[str]] = []
-        self._own = own
+        self._own, self._shapes = own, shapes
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -43,6 +45,9 @@ class Counting(Engine):
 
     def independent(self, sampling: Sampling) -> bool:
         return self._own
+
+    def constrains(self, sampling: Sampling) -> bool:
+        return self._shapes and sampling.pattern is not None
 
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
@@ -87,6 +92,17 @@ def test_a_question_is_paid_for_once_also_by_another_process(empty_lake: Lake) -
     for other in (Sampling(seed=6, per_prompt=2), Sampling(seed=5, per_prompt=2, pattern="x")):
         again.generate(["a"], other, prefix="p ")
     assert len(second.asked) == 4
+
+
+def test_a_pattern_is_part_of_a_question_only_where_the_engine_keeps_to_it(
+    empty_lake: Lake,
+) -> None:
+    shaped = Sampling(seed=5, per_prompt=2, pattern="x")
+    for shapes, asked in ((False, 0), (True, 1)):
+        CachedEngine(Counting(shapes=shapes), empty_lake).generate(["a"], WARM)
+        engine = Counting(shapes=shapes)
+        CachedEngine(engine, empty_lake).generate(["a"], shaped)
+        assert len(engine.asked) == asked
 
 
 def test_where_answers_depend_on_the_batch_only_the_whole_call_is_found(empty_lake: Lake) -> None:
@@ -135,6 +151,85 @@ def test_many_segments_become_one_and_no_answer_is_lost(
     found = CachedEngine(engine, empty_lake).generate([f"q{n}" for n in range(10)], WARM)
     assert engine.asked == []
     assert [texts[0] for texts in found.texts] == [f"q{n}/5/0" for n in range(10)]
+
+
+class Watched(Lake):
+    """Says what was read and written of it."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__((home / "lake").as_uri(), scratch=home)
+        self.read: list[str] = []
+        self.written = 0
+
+    def read_bytes(self, path: str) -> bytes | None:
+        self.read.append(path)
+        return super().read_bytes(path)
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        self.written += pq.read_metadata(io.BytesIO(data)).num_rows
+        super().write_bytes(path, data)
+
+
+@pytest.fixture
+def small_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(responses, "_MERGE_AT", 4)
+    monkeypatch.setattr(responses, "_SPLIT_ROWS", 32)
+
+
+@pytest.mark.usefixtures("small_folders")
+def test_neither_reading_nor_writing_nor_memory_grows_with_the_age_of_the_lake(
+    tmp_path: Path,
+) -> None:
+    def night(number: int) -> CachedEngine:
+        cached = CachedEngine(Counting(), Watched(tmp_path))
+        for call in range(10):
+            prompts = [f"{number} {call} {n}" for n in range(16)]
+            cached.score(prompts, ["x"] * len(prompts))
+        return cached
+
+    def rows_read(prompt: str) -> int:
+        lake = Watched(tmp_path)
+        engine = Counting()
+        CachedEngine(engine, lake).score([prompt], ["x"])
+        assert engine.scored == []
+        return sum(pq.read_metadata(tmp_path / "lake" / path).num_rows for path in lake.read)
+
+    nights = [night(number) for number in range(12)]
+    written = [cached._lake.written for cached in nights]
+    assert max(written[6:]) < 1.6 * max(written[:6])
+    held = [
+        sum(
+            table.num_rows
+            for one in cached._responses._known.values()
+            for table in one.segments.values()
+        )
+        for cached in nights
+    ]
+    assert held[-1] < 32 * (4 * 16)  # folders in memory, each with fewer segments than merge
+    asked = [f"{number} 3 5" for number in range(12)]
+    assert max(map(rows_read, asked)) < 12 * 160 / 8
+    engine = Counting()
+    whole = [f"{a} {b} {c}" for a in range(12) for b in range(10) for c in range(16)]
+    assert CachedEngine(engine, Watched(tmp_path)).score(whole, ["x"] * len(whole)).tolist() == [
+        -len(prompt) - 1 / 7 for prompt in whole
+    ]
+    assert engine.scored == []
+
+
+@pytest.mark.usefixtures("small_folders")
+def test_what_an_earlier_layout_holds_is_found_and_dealt_out(tmp_path: Path) -> None:
+    lake = Watched(tmp_path)
+    old = [f"old {n}" for n in range(200)]
+    CachedEngine(Counting(), lake).generate(old, WARM)  # one large segment in the folder itself
+    [path] = segments(lake)
+    assert path.count("/") == 4
+    for number in range(4):
+        CachedEngine(Counting(), lake).generate(["old 7", f"new {number}"], WARM)
+    assert path not in segments(lake)
+    engine = Counting()
+    found = CachedEngine(engine, lake).generate(old, WARM)
+    assert (engine.asked, found.cached) == ([], 200)
+    assert found.texts == Counting().generate(old, WARM).texts
 
 
 def test_a_broken_segment_is_named_with_the_way_out(empty_lake: Lake) -> None:

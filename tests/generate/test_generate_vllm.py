@@ -39,7 +39,8 @@ def test_one_batch_with_a_seed_for_every_prompt(engine: Engine) -> None:
     assert rows[0][:2] == rows[1][:2]  # the prefix, which vLLM reads once
     assert (params[0].n, params[0].temperature, params[0].top_k) == (2, 0.7, 50)
     assert (params[0].max_tokens, params[0].stop) == (8, ["\n"])
-    assert params[0].structured_outputs.regex == "[a-z ]+"
+    assert params[0].structured_outputs.regex == r"([a-z ]+)\n?"
+    assert engine.constrains(WARM)
     assert params[0].seed != params[1].seed
     assert made.texts[0] == [f" seed {params[0].seed}", f" seed {params[0].seed + 1}"]
     assert made.tokens_of == ((6, len(rows[0])), (6, len(rows[1])))

@@ -29,6 +29,9 @@ class Scripted:
         self.prompts: list[str] = []
         self.prefixes: list[str] = []
 
+    def constrains(self, sampling: Sampling) -> bool:
+        return False
+
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
     ) -> Generated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from nightshift.generate.chunks import chunk_numbers
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies import create_strategy, strategy_names
 from nightshift.generate.strategies.base import Strategy
-from nightshift.prices import is_priced, rates_of
+from nightshift.prices import is_known, is_priced, rates_of
 from nightshift.settings import GenerateSettings, Settings
 from nightshift.stages import StageContext
 
@@ -36,8 +37,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     """Write `targets.parquet` (contracts.TARGETS) and `plan.json` (`Planned.document`).
 
     Raises:
-        SettingsError: the settings name a strategy that does not exist, or limit money and have
-            no price.
+        SettingsError: the settings name a strategy that does not exist, or limit money and do not
+            price all that is planned.
     """
     sources = Sources.of(ctx.lake, ctx.settings, ctx.inputs)
     planned = plan_night(sources)
@@ -72,6 +73,7 @@ def plan_night(sources: Sources) -> Planned:
         )
         for name, strategy in strategies.items()
     }
+    _check_prices(sources.settings, {n: models[n] for n, bid in bids.items() if bid.wanted})
     grants = split(bids, settings.budget)
     taken = {name: take(wishes[name], grants[name].samples) for name in strategies}
     scales = {name: strategy.scale for name, strategy in strategies.items()}
@@ -119,6 +121,27 @@ def check_settings(settings: Settings) -> None:
             "generate.budget.money is set, but the settings name no price to count by.",
             hint="set cost.models, cost.gpu_hour or cost.cpu_hour",
         )
+
+
+def _check_prices(settings: Settings, models: Mapping[str, str | None]) -> None:
+    """A limit of money binds only what has a price.
+
+    Args:
+        models: of the strategies that would make something.
+
+    Raises:
+        SettingsError: money is limited, and a planned model has no known price.
+    """
+    if settings.generate.budget.money is None:
+        return
+    for strategy, model in models.items():
+        if model is not None and not is_known(settings, model):
+            named = repr(model) if model else "whose name its server did not tell"
+            raise SettingsError(
+                f"generate.budget.money is set, but {strategy}'s model, {named}, has no price.",
+                hint=f"set cost.models.{model or settings.generate.engine.name}, 0 where it costs "
+                "nothing; a server that is down tells no name: set generate.engine.model_name",
+            )
 
 
 def _model_of(described: dict[str, Any]) -> str | None:

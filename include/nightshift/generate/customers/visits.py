@@ -11,7 +11,7 @@ import polars as pl
 from nightshift.generate.customers.shown import common_segments, line_of
 from nightshift.generate.hashing import stable_hash
 from nightshift.generate.text.cleaning import gives_orders, words
-from nightshift.generate.text.queries import Pair, read_query
+from nightshift.generate.text.queries import QUERY_PATTERN, Pair, read_query
 from nightshift.generate.text.search_log import shared_searches
 from nightshift.generate.text.templates import Fields, prompt_file
 from nightshift.snapshot import Snapshot
@@ -23,6 +23,8 @@ _MIN_VISITS = 20
 _MAX_VISITS = 200
 _BREAK = ";"
 _SEEN_CHARS = 50
+VISIT_PATTERN = f"{QUERY_PATTERN}({_BREAK}{QUERY_PATTERN})+"
+"""A line behind a prompt that can be the searches of a visit."""
 
 
 def customer_line(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.errors import EngineError
+
+log = logging.getLogger("nightshift.generate")
+
+UNREACHABLE = {"missing": "unreachable"}
+"""In a plan, in place of a model that could not be asked for its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +33,9 @@ class Sampling:
     """Continuations of each prompt."""
     seed: int = 0
     pattern: str | None = None
-    """A regular expression that the line must match. A help, no promise: an engine that cannot
-    constrain its output writes freely, and who asks parses strictly either way."""
+    """A regular expression, without anchors, that the whole line must match. A help, no promise: an
+    engine that cannot constrain its output writes freely, and who asks parses strictly either way.
+    """
 
     @property
     def count(self) -> int:
@@ -88,6 +95,10 @@ class Engine(ABC):
         """
         return False
 
+    def constrains(self, sampling: Sampling) -> bool:  # noqa: ARG002
+        """Whether the lines are held to `sampling.pattern`, so that answers depend on it."""
+        return False
+
     @abstractmethod
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
@@ -110,6 +121,21 @@ class Engine(ABC):
         Raises:
             EngineError: as `generate`.
         """
+
+
+def described(engine: Callable[[], Engine]) -> dict[str, str]:
+    """`Engine.model` for a plan; a model that is missing fails its shards, not the night's plan.
+
+    The error goes to the log alone: with it a plan, and its digest, would depend on the outage.
+
+    Args:
+        engine: gives the engine, or the error of making it.
+    """
+    try:
+        return engine().model
+    except EngineError as error:
+        log.warning("no language model for now, its shards will fail: %s", error)
+        return dict(UNREACHABLE)
 
 
 def first_line(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,9 @@ class CachedEngine(Engine):
     def independent(self, sampling: Sampling) -> bool:
         return self.engine.independent(sampling)
 
+    def constrains(self, sampling: Sampling) -> bool:
+        return self.engine.constrains(sampling)
+
     @cached_property
     def _responses(self) -> Responses:
         return Responses(self._lake, digest_of(self.identity))
@@ -52,7 +55,8 @@ class CachedEngine(Engine):
     ) -> Generated:
         if not prompts:
             return Generated([], 0)
-        way: dict[str, Any] = {"sampling": asdict(sampling), "prefix": _digest(prefix).hex()}
+        asked = sampling if self.constrains(sampling) else replace(sampling, pattern=None)
+        way: dict[str, Any] = {"sampling": asdict(asked), "prefix": _digest(prefix).hex()}
         if self.independent(sampling):
             keys = [_digest(prompt) for prompt in prompts]
         else:
@@ -81,7 +85,7 @@ class CachedEngine(Engine):
             if stopped.answered and self.independent(sampling):
                 came = {keys[i]: _answer(*one) for i, one in sorted(stopped.answered.items())}
                 self._responses.add(folder, came)
-            raise _plain(stopped) from stopped
+            raise _reason(stopped) from stopped
         _check(self.name, len(generated.texts), len(keys))
         parts = generated.tokens_of or _even(generated, len(keys))
         made = {
@@ -108,7 +112,7 @@ class CachedEngine(Engine):
                 came = {keys_lacking[i]: Answer(score=one) for i, one in stopped.answered.items()}
                 if came:
                     self._responses.add(_SCORES, came)
-                raise _plain(stopped) from stopped
+                raise _reason(stopped) from stopped
             _check(self.name, len(scores), len(lacking))
             made = {
                 key: Answer(score=float(score)) for key, score in zip(lacking, scores, strict=True)
@@ -139,8 +143,11 @@ def _together(answers: Sequence[Answer], *, cached: int) -> Generated:
     )
 
 
-def _plain(stopped: Interrupted) -> EngineError:
-    """The error alone: what came is kept by now."""
+def _reason(stopped: Interrupted) -> BaseException:
+    """The error alone: what came is kept by now. Who stops the process gets its own signal back."""
+    cause = stopped.__cause__
+    if cause is not None and not isinstance(cause, Exception):
+        return cause
     return EngineError(stopped.message, hint=stopped.hint, **stopped.context)
 
 

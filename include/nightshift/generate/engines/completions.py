@@ -14,6 +14,15 @@ _CHARS_A_TOKEN = 100
 """No vocabulary has longer tokens of text; more is not what was asked for."""
 _USUAL_CHARS_A_TOKEN = 4
 """For servers that do not say what an answer took."""
+_MOST_TOKENS = 100_000_000
+"""No context is that long: who bills more for one answer has not counted."""
+
+_LARGEST = 1e9
+"""Of a log-probability or a place in a text, either sign."""
+
+
+class Garbled(Exception):
+    """The reply is not what the protocol says; asked again, it may be."""
 
 
 def sendable(text: str) -> str:
@@ -21,16 +30,20 @@ def sendable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def choices_of(reply: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The reply's choices in their order; None: it is no completion."""
+def choices_of(reply: dict[str, Any]) -> list[dict[str, Any]]:
+    """The reply's choices in their order.
+
+    Raises:
+        Garbled: it is no completion.
+    """
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices:
-        return None
+        raise Garbled
     if not all(isinstance(choice, dict) and "text" in choice for choice in choices):
-        return None
+        raise Garbled
     indices = [choice.get("index", 0) for choice in choices]
     if not all(isinstance(index, int) for index in indices):
-        return None
+        raise Garbled
     return [choices[i] for i in sorted(range(len(choices)), key=lambda i: indices[i])]
 
 
@@ -49,27 +62,41 @@ def _kind(text: Any) -> str:
 def count_of(used: Any, name: str, text: str) -> int:
     """Tokens as the server counts them, else by the length of the text."""
     count = used.get(name) if isinstance(used, dict) else None
-    if isinstance(count, int) and not isinstance(count, bool) and count >= 0:
+    if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= _MOST_TOKENS:
         return count
     return math.ceil(len(text) / _USUAL_CHARS_A_TOKEN)
 
 
-def score_of(logprobs: Any, start: int, end: int) -> float | None:
-    """The sum over the tokens with a character in [start, end) of the text; None: there are none.
+def score_of(reply: dict[str, Any], start: int, end: int) -> float | None:
+    """The sum over the tokens with a character in [start, end) of the text; None: it has none.
 
     A token across `start` counts: no other has the continuation's first characters.
+
+    Raises:
+        Garbled: it is no completion, or its log-probabilities are no numbers.
     """
+    logprobs = choices_of(reply)[0].get("logprobs")
     if not isinstance(logprobs, dict):
         return None
     offsets, values = logprobs.get("text_offset"), logprobs.get("token_logprobs")
     if not isinstance(offsets, list) or not isinstance(values, list):
         return None
+    if len(offsets) != len(values) or not all(map(_is_number, offsets)):
+        raise Garbled
     ends = [*offsets[1:], math.inf]
     inside = [
         value
-        for value, begins, stops in zip(values, offsets, ends, strict=False)
+        for value, begins, stops in zip(values, offsets, ends, strict=True)
         if stops > start and begins < end
     ]
-    if not inside or not all(isinstance(value, int | float) for value in inside):
+    if not inside or None in inside:
         return None
+    if not all(map(_is_number, inside)):
+        raise Garbled
     return float(sum(inside))
+
+
+def _is_number(value: Any) -> bool:
+    """Finite, and of a size that sums can be made of: JSON's integers have no end, NaN is read."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return known and -_LARGEST <= value <= _LARGEST

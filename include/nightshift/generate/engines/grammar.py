@@ -15,6 +15,11 @@ _CLASSES = {
 """Of ASCII, where Python's are of Unicode: what the grammar lets through, the pattern matches."""
 
 
+def whole_line(pattern: str) -> str:
+    """The pattern of a line, and the break that ends it: a model that may not write one runs on."""
+    return f"({pattern})\\n?"
+
+
 class _Unsayable(Exception):
     """GBNF has no such thing."""
 

@@ -164,11 +164,11 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
 
 def _retry_after(header: str) -> float:
     """Seconds, given as such or as a date (RFC 9110, 10.2.3)."""
-    if header.strip().isdigit():
+    if re.fullmatch(r"[0-9]+", header.strip()):  # str.isdigit knows others, and float does not
         return float(header)
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError, OverflowError):
         return 0.0
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)

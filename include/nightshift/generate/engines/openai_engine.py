@@ -10,7 +10,7 @@ one that does not parse.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -27,13 +27,14 @@ from nightshift.generate.engines.base import (
     prompt_hash,
 )
 from nightshift.generate.engines.completions import (
+    Garbled,
     choices_of,
     count_of,
     score_of,
     sendable,
     text_of,
 )
-from nightshift.generate.engines.grammar import gbnf
+from nightshift.generate.engines.grammar import gbnf, whole_line
 from nightshift.generate.engines.http_client import JsonClient, Refused
 from nightshift.manifest import digest_of
 from nightshift.settings import Settings
@@ -44,6 +45,8 @@ _BY_HEART_AT_LEAST = -3.0
 """A word of it, when it comes for the fourth time: SmolLM2-135M gives -0.6; one place off, -6."""
 _STABLE = ("id", "root", "parent", "owned_by", "meta")
 """What /v1/models says of a model itself; the rest changes with every start or question."""
+_NO_SUCH_LIST = {404, 405}
+"""Completions without a list of models; a refused key is told as such."""
 
 T = TypeVar("T")
 Texts = tuple[list[str], tuple[int, int]]
@@ -71,28 +74,38 @@ class OpenAIEngine(Engine):
 
     @cached_property
     def _served(self) -> dict[str, Any]:
-        """What the server says of the model, as far as it stays the same."""
+        """The model, as far as it stays the same.
+
+        The settings' word where they name it: then a chunk is found in the lake while the server is
+        down, or behind a gateway that lists no models. Else what the server says.
+        """
+        if self._own.model_name is not None:
+            return {"id": self._own.model_name}
         try:
             with JsonClient(self._own) as client:
                 models = client.ask("models").get("data")
         except Refused as error:
-            if error.status != 404:
+            if error.status not in _NO_SUCH_LIST:
                 raise
             models = None
         listed = [m for m in models if isinstance(m, dict)] if isinstance(models, list) else []
         names = [str(model.get("id")) for model in listed]
-        wanted = self._own.model_name or (names[0] if len(names) == 1 else None)
-        if wanted is None:
+        if len(names) != 1:
             raise EngineError(
                 f"{self._url} serves {', '.join(names[:5]) or 'nothing that it names'}.",
                 hint="set generate.engine.model_name to the model to ask for",
             )
-        found = next((m for m in listed if m.get("id") == wanted), {})
-        return {name: found[name] for name in _STABLE if name in found} | {"id": wanted}
+        return {name: listed[0][name] for name in _STABLE if name in listed[0]} | {"id": names[0]}
 
     @property
     def _model_name(self) -> str:
-        return self._own.model_name or str(self._served["id"])
+        return str(self._served["id"])
+
+    @property
+    def _server(self) -> str:
+        """Which API it is: one host may have several, each under a path of its own."""
+        parts = urlsplit(self._url)
+        return parts.netloc + parts.path
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -100,7 +113,7 @@ class OpenAIEngine(Engine):
             "engine": self.name,
             "version": "completions",
             "compute_type": "remote",
-            "server": urlsplit(self._url).netloc,
+            "server": self._server,
             "model": self._served,
             "structured": self._own.structured,
             "top_k": self._own.send_top_k,
@@ -108,11 +121,14 @@ class OpenAIEngine(Engine):
 
     @property
     def model(self) -> dict[str, str]:
-        where = {"server": urlsplit(self._url).netloc, "model": self._model_name}
+        where = {"server": self._server, "model": self._model_name}
         return {"name": self._model_name, "digest": digest_of(where)}
 
     def independent(self, sampling: Sampling) -> bool:  # noqa: ARG002
         return True
+
+    def constrains(self, sampling: Sampling) -> bool:
+        return bool(self._shape(sampling))
 
     def generate(
         self, prompts: Sequence[str], sampling: Sampling, *, prefix: str = ""
@@ -142,25 +158,39 @@ class OpenAIEngine(Engine):
         """`ask` of every question, `concurrency` at the same time, in their order.
 
         Raises:
-            Interrupted: one failed for good; those that came are in it.
+            Interrupted: one failed for good, or this process was told to stop; what came is in it,
+                and its cause is what stopped it.
         """
-        done: dict[int, T] = {}
-        failed: EngineError | None = None
+        asked: dict[int, Future[T]] = {}
+        stopped: BaseException | None = None
         with JsonClient(self._own) as client, ThreadPoolExecutor(self._own.concurrency) as pool:
-            places = {pool.submit(ask, client, one): place for place, one in enumerate(questions)}
-            for future in as_completed(places):
-                try:
-                    done[places[future]] = future.result()
-                except CancelledError:
-                    continue
-                except EngineError as error:
-                    failed = failed or error
-                    client.stop()
-                    for other in places:
-                        other.cancel()
-        if failed is not None:
-            raise Interrupted(failed, done) from failed
-        return [done[place] for place in range(len(questions))]
+            try:
+                for place, question in enumerate(questions):
+                    asked[place] = pool.submit(ask, client, question)
+                wait(asked.values(), return_when=FIRST_EXCEPTION)
+                stopped = next(filter(None, map(_failure, asked.values())), None)
+            except BaseException as error:  # handed on below, when those under way have ended
+                stopped = error
+            if stopped is not None:
+                client.stop()
+                for future in asked.values():
+                    future.cancel()
+        if stopped is None:
+            return [future.result() for future in asked.values()]
+        came = {
+            place: future.result()
+            for place, future in asked.items()
+            if future.done() and not future.cancelled() and future.exception() is None
+        }
+        raise Interrupted(self._said(stopped), came) from stopped
+
+    def _said(self, error: BaseException) -> EngineError:
+        if isinstance(error, EngineError):
+            return error
+        return EngineError(
+            f"Asking {self._url} was stopped by {type(error).__name__}.",
+            hint="what was answered is kept: run again",
+        )
 
     def _ask(
         self, client: JsonClient, prompt: str, body: dict[str, Any], sampling: Sampling
@@ -172,7 +202,12 @@ class OpenAIEngine(Engine):
         while len(texts) < sampling.count:
             seed = prompt_hash(sampling.seed, prompt, str(len(texts))) >> (64 - _SEED_BITS)
             lacking = sampling.count - len(texts)
-            choices, used = self._completion(client, body | {"seed": seed, "n": lacking})
+            reply, choices = self._completion(
+                client,
+                body | {"seed": seed, "n": lacking},
+                lambda reply: (reply, choices_of(reply)),
+            )
+            used = reply.get("usage")
             found = [text_of(choice, sampling) for choice in choices[:lacking]]
             texts += found
             written += count_of(used, "completion_tokens", "".join(found))
@@ -190,23 +225,28 @@ class OpenAIEngine(Engine):
         }
         if self._own.send_top_k:  # and min_p, which some servers set unasked
             body |= {"top_k": sampling.top_k, "min_p": 0.0}
-        if sampling.pattern is not None and self._own.structured == "vllm":
-            body["structured_outputs"] = {"regex": sampling.pattern}
-        if sampling.pattern is not None and self._own.structured == "llama.cpp":
-            grammar = gbnf(sampling.pattern)
-            if grammar is not None:
-                body["grammar"] = grammar
-        return body
+        return body | self._shape(sampling)
+
+    def _shape(self, sampling: Sampling) -> dict[str, Any]:
+        """The pattern, as the server takes it; nothing where it takes none."""
+        if sampling.pattern is None or self._own.structured == "none":
+            return {}
+        line = whole_line(sampling.pattern)
+        if self._own.structured == "vllm":
+            return {"structured_outputs": {"regex": line}}
+        grammar = gbnf(line)
+        return {} if grammar is None else {"grammar": grammar}
 
     def _completion(
-        self, client: JsonClient, body: dict[str, Any]
-    ) -> tuple[list[dict[str, Any]], Any]:
-        """Choices and usage of a reply; one of another shape is asked for again."""
+        self, client: JsonClient, body: dict[str, Any], read: Callable[[dict[str, Any]], T]
+    ) -> T:
+        """What `read` makes of a reply; one that is Garbled is asked for again."""
         for _ in range(self._own.max_retries + 1):
             reply = client.ask("completions", body)
-            choices = choices_of(reply)
-            if choices is not None:
-                return choices, reply.get("usage")
+            try:
+                return read(reply)
+            except Garbled:
+                continue
         raise EngineError(
             f"{self._url}/completions answers with JSON that is no completion, "
             f"{self._own.max_retries + 1} times.",
@@ -234,10 +274,11 @@ class OpenAIEngine(Engine):
             "echo": True,
         }
         try:
-            choices, _ = self._completion(client, body)
+            score = self._completion(
+                client, body, lambda reply: score_of(reply, len(prompt), len(prompt + continuation))
+            )
         except Refused as error:
             raise self._no_scores(error.message) from error
-        score = score_of(choices[0].get("logprobs"), len(prompt), len(prompt + continuation))
         if score is None:
             raise self._no_scores("its answer has none")
         return score
@@ -247,3 +288,8 @@ class OpenAIEngine(Engine):
             f"{self._url} gives no log-probabilities of a prompt (echo, logprobs): {why}",
             hint="vLLM does; or set generate.engine.name=ctranslate2 for what needs scores",
         )
+
+
+def _failure(future: Future[Any]) -> BaseException | None:
+    """What it ended with, if it has ended."""
+    return future.exception() if future.done() else None

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.compute import device
 from nightshift.errors import EngineError
 from nightshift.generate.engines.base import Engine, Generated, Sampling
+from nightshift.generate.engines.bounded import Worker
 from nightshift.settings import Settings
 
 _FILES = ("config.json", "*.safetensors", "tokenizer*", "*.spm", "vocab*", "spiece.model")
@@ -37,6 +39,7 @@ class RoundTrip(Engine):
             "version": f"{version('transformers')}/{version('torch')}",
             "model": self.model["digest"],
             "compute_type": "float32",
+            "device": str(device(self.settings)),
             "threads": self.settings.compute.threads,
             "batch": self.settings.generate.engine.batch,
         }
@@ -49,6 +52,15 @@ class RoundTrip(Engine):
             "digest": hashlib.sha256("".join(m.digest for m in pair).encode()).hexdigest(),
         }
 
+    def independent(self, sampling: Sampling) -> bool:
+        """The likeliest words are a text's own, up to the rounding that padding brings; draws come
+        from one random state for all rows."""
+        return sampling.temperature == 0
+
+    @cached_property
+    def _worker(self) -> Worker:
+        return Worker()
+
     def generate(
         self,
         prompts: Sequence[str],
@@ -56,12 +68,26 @@ class RoundTrip(Engine):
         *,
         prefix: str = "",  # noqa: ARG002
     ) -> Generated:
-        """`per_prompt` round trips of each text; `prefix` is nothing that a translator reads."""
-        asked = [text for text in prompts for _ in range(sampling.per_prompt)]
+        """`sampling.count` round trips of each text; `prefix` is nothing that a translator reads.
+
+        Raises:
+            EngineError: a model could not be loaded, failed or hangs.
+        """
+        seconds = self.settings.generate.engine.call_seconds
+        return self._worker.run(lambda: self._made(prompts, sampling), seconds, self.name)
+
+    def _made(self, prompts: Sequence[str], sampling: Sampling) -> Generated:
+        n = sampling.count
+        asked = [text for text in prompts for _ in range(n)]
         abroad, first = self._there.translate(asked, sampling)
         home, second = self._back.translate(abroad, sampling)
-        n = sampling.per_prompt
-        return Generated([home[i : i + n] for i in range(0, len(home), n)], first + second)
+        starts = range(0, len(home), n)
+        used = [sum(first[i : i + n]) + sum(second[i : i + n]) for i in starts]
+        return Generated(
+            [home[i : i + n] for i in starts],
+            sum(used),
+            tokens_of=tuple((written, 0) for written in used),
+        )
 
     def score(
         self,
@@ -110,7 +136,7 @@ class Seq2Seq:
             from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
             from transformers.utils import logging
 
-            from nightshift.compute import device, set_up_torch
+            from nightshift.compute import set_up_torch
 
             logging.set_verbosity_error()
             logging.disable_progress_bar()
@@ -128,8 +154,8 @@ class Seq2Seq:
                 model=digest[:12],
             ) from error
 
-    def translate(self, texts: Sequence[str], sampling: Sampling) -> tuple[list[str], int]:
-        """One translation of each text, one line each, and the tokens they took.
+    def translate(self, texts: Sequence[str], sampling: Sampling) -> tuple[list[str], list[int]]:
+        """One translation of each text, one line each, and the tokens that each took.
 
         Texts of like length share a batch; at temperature 0 each is the likeliest (beam 1).
 
@@ -137,13 +163,13 @@ class Seq2Seq:
             EngineError: the model could not be loaded, or failed.
         """
         if not texts:
-            return [], 0
+            return [], []
         import torch
 
         tokenizer, model = self._loaded
         order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
         out = [""] * len(texts)
-        used = 0
+        used = [0] * len(texts)
         how: dict[str, Any] = {"num_beams": 1, "max_new_tokens": sampling.max_new_tokens}
         if sampling.temperature == 0:
             how["do_sample"] = False
@@ -174,9 +200,9 @@ class Seq2Seq:
                     f"The model in {self.folder} failed: {error}.",
                     hint="lower generate.engine.batch if memory ran out",
                 ) from error
-            used += int((ids != model.config.pad_token_id).sum())
-            for i, text in zip(chosen, found, strict=True):
-                out[i] = " ".join(text.split())
+            counts = (ids != model.config.pad_token_id).sum(dim=1).tolist()
+            for i, text, count in zip(chosen, found, counts, strict=True):
+                out[i], used[i] = " ".join(text.split()), count
         return out, used
 
     @staticmethod

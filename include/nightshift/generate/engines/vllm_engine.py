@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from nightshift.errors import EngineError
 from nightshift.generate.engines.base import Generated, Sampling, first_line, prompt_hash
+from nightshift.generate.engines.grammar import whole_line
 from nightshift.generate.engines.local import LocalEngine
 
 _SEED_BITS = 31
@@ -36,6 +37,9 @@ class VllmEngine(LocalEngine):
 
     def independent(self, sampling: Sampling) -> bool:  # noqa: ARG002
         return True
+
+    def constrains(self, sampling: Sampling) -> bool:
+        return sampling.pattern is not None
 
     @cached_property
     def _llm(self) -> Any:
@@ -85,7 +89,7 @@ class VllmEngine(LocalEngine):
             StructuredOutputsParams,
         )
 
-        shape = sampling.pattern
+        shape = None if sampling.pattern is None else whole_line(sampling.pattern)
         return SamplingParams(
             n=sampling.count,
             temperature=sampling.temperature,

@@ -13,6 +13,7 @@ from typing import Any
 
 from nightshift.errors import SettingsError
 from nightshift.generate.engines.base import Engine
+from nightshift.generate.engines.cached import CachedEngine
 from nightshift.generate.engines.round_trip import RoundTrip
 from nightshift.generate.strategies.base import Price
 from nightshift.generate.strategies.item_texts import ItemTexts, about, shipped_examples
@@ -37,7 +38,7 @@ class BackTranslation(ItemTexts):
     shown_chars = 160
 
     @cached_property
-    def _pair(self) -> RoundTrip | None:
+    def _pair(self) -> CachedEngine | None:
         there, back = (
             getattr(self.sources.settings.generate.back_translation, name)
             for name in ("there", "back")
@@ -49,7 +50,8 @@ class BackTranslation(ItemTexts):
                 "generate.back_translation names one model of two.",
                 hint="set both there and back, or neither: then the engine paraphrases",
             )
-        return RoundTrip(there, back, self.sources.settings)
+        pair = RoundTrip(there, back, self.sources.settings)
+        return CachedEngine(pair, self.sources.lake)
 
     @property
     def engine(self) -> Engine:

@@ -25,6 +25,7 @@ from nightshift.generate.customers.made_up import (
 from nightshift.generate.customers.shown import ItemLines
 from nightshift.generate.customers.visits import (
     MIN_SEARCHES,
+    VISIT_PATTERN,
     customer_line,
     read_searches,
     shipped_visits,
@@ -54,6 +55,7 @@ class LlmHistory(PromptedStrategy):
     produces = "sequence"
     prompt_name = "customer_searches"
     asks_about_items = False
+    pattern = VISIT_PATTERN
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         return wishes(self.sources, self.own_settings["customers"])

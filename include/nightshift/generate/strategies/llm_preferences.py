@@ -17,7 +17,6 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from nightshift.errors import EngineError
 from nightshift.generate.customers.funnel import Candidate, Funnel, best_pairs
 from nightshift.generate.customers.judge import Judged, Question, judge, vote_chars, weight_of
 from nightshift.generate.customers.probe import draw_probe, right
@@ -30,6 +29,7 @@ from nightshift.generate.customers.shown import (
     shown_items,
 )
 from nightshift.generate.customers.trial import verdict_on
+from nightshift.generate.engines.base import described
 from nightshift.generate.fits import PROMPT_TOKENS, Tensors
 from nightshift.generate.samples import as_samples, contexts, empty_samples
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
@@ -66,11 +66,8 @@ class LlmPreferences(Strategy):
         return customers_by_shortage(self.sources, self.own_settings["per_user"])
 
     def describe(self) -> dict[str, Any]:
-        """The model and the prompt; a missing model fails its shards, not the plan of the night."""
-        try:
-            model: dict[str, Any] = self.sources.engine.model
-        except EngineError as error:
-            model = {"missing": error.message}
+        """The model and the prompt."""
+        model = described(lambda: self.sources.engine)
         return {"version": self.version, "prompt": self._template.digest, "model": model}
 
     def reads(self, targets: pl.DataFrame) -> Any:

@@ -28,6 +28,7 @@ from nightshift.generate.customers.shown import (
 from nightshift.generate.strategies.prompted import PromptedStrategy, Row
 from nightshift.generate.text.nearest_examples import nearest_examples
 from nightshift.generate.text.profiles import (
+    PROFILE_PATTERN,
     read_interests,
     shipped_profiles,
     supported,
@@ -47,6 +48,7 @@ class LlmProfiles(PromptedStrategy):
     produces = "profile"
     prompt_name = "customer_profiles"
     asks_about_items = False
+    pattern = PROFILE_PATTERN
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         return customers_by_shortage(self.sources, budget=1)
@@ -119,7 +121,7 @@ class LlmProfiles(PromptedStrategy):
     def finish(self, rows: list[Row], dropped: Counter[str]) -> list[Row]:
         """Interests that the history does not support are taken out; then one row a customer."""
         if not rows:
-            return []
+            return []  # nothing could be read, and there is nothing to split
         grounded = self._grounded(rows, dropped)
         vectors = self.sources.encoder.encode([row["text"] for row in grounded])
         finished = []

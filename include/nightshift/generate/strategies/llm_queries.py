@@ -27,7 +27,7 @@ from nightshift.generate.strategies.prompted import (
     Row,
 )
 from nightshift.generate.text.cleaning import gives_orders, words
-from nightshift.generate.text.queries import Pair, read_query, shown
+from nightshift.generate.text.queries import QUERY_PATTERN, Pair, read_query, shown
 from nightshift.generate.text.search_log import example_pairs, shipped_examples, shop_pairs
 from nightshift.generate.text.templates import Fields
 from nightshift.generate.text.typos import misspell
@@ -50,6 +50,7 @@ class LlmQueries(PromptedStrategy):
     version = "4"
     produces = "query"
     prompt_name = "search_queries"
+    pattern = QUERY_PATTERN
 
     def plan(self, budget: int) -> pl.DataFrame:  # noqa: ARG002
         per_item = min(self.own_settings["per_item"], len(self._intents))

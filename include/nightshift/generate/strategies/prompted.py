@@ -18,8 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from nightshift import contracts
-from nightshift.errors import EngineError
-from nightshift.generate.engines.base import Engine, Sampling
+from nightshift.generate.engines.base import Engine, Sampling, described
 from nightshift.generate.hashing import seed_of
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
@@ -48,6 +47,9 @@ class PromptedStrategy(Strategy):
 
     prompt_name: ClassVar[str]
     """The template: `prompts/NAME.txt`."""
+    pattern: ClassVar[str | None] = None
+    """The shape of an answer, its leading space included, for engines that can hold a model to it.
+    Wide: it rules out what `read` would drop."""
     seconds_per_token: ClassVar[float] = 0.006
     """Of a generated one, reading the prompt included: SmolLM2-135M, CTranslate2, a busy core."""
     asks_about_items: ClassVar[bool] = True
@@ -129,21 +131,20 @@ class PromptedStrategy(Strategy):
         )
 
     def describe(self) -> dict[str, Any]:
-        """The model and the prompt; a missing model fails its shards, not the plan of the night."""
-        try:
-            model: dict[str, Any] = self.engine.model
-        except EngineError as error:
-            model = {"missing": error.message}
+        """The model and the prompt."""
+        model = described(lambda: self.engine)
         return {"version": self.version, "prompt": self.template.digest, "model": model}
 
     def reads(self, targets: pl.DataFrame) -> Any:
         """The prompts and the engine: the same chunk of another night is the same samples."""
-        asked = self.asked(targets)
+        asked, engine = self.asked(targets), self.engine
+        shaped = self.pattern and engine.constrains(Sampling(pattern=self.pattern))
         return [
             asked.to_dict(as_series=False),
             self.template.digest,
             self.template.prefix(self._shots(asked)),
-            self.engine.identity,
+            engine.identity,
+            *([self.pattern] if shaped else []),
         ]
 
     def generate(self, targets: pl.DataFrame) -> Chunk:
@@ -166,6 +167,7 @@ class PromptedStrategy(Strategy):
                 top_k=_TOP_K,
                 per_prompt=int(readable["budget"].max()) * self.candidates,  # type: ignore[arg-type]
                 seed=seed_of(self.seed, self.name),
+                pattern=self.pattern,
             ),
             prefix=self.template.prefix(shots),
         )

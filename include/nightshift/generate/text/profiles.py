@@ -26,6 +26,11 @@ _MIN_COPY = 4
 """So many words of an item in a row are its title, not an interest."""
 _STEM = 4
 """Words are the same to the eye that begin with so many equal letters (bake, baking: not yet)."""
+_WORD = r"""[^ \t\r\n0-9!"#$*,:;<=>?@\[\\\]^_`{|}~]+"""
+"""Of an interest, in any script."""
+_INTEREST = f"( {_WORD}){{1,{_MAX_WORDS}}}"
+PROFILE_PATTERN = f"{_INTEREST}(,{_INTEREST}){{0,{MAX_INTERESTS - 1}}}"
+"""A line behind a prompt that can be interests."""
 _PLAIN = re.compile(r"[\w\s'’&%/().+\-]+")
 _LABELS = {"bought", "interests", "interest", "customer", "customers"}
 _EMPTY_WORDS = {

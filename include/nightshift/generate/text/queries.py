@@ -17,6 +17,10 @@ _MIN_COPY = 5
 """This many words verbatim from the product in a row are a copy of its text, not a search."""
 _MIN_ROOT = 4
 """Letters that two words share when they are of one root; the last may be a plural's."""
+_WORD = r"""[^ \t\r\n!"#$*:;<=>?@\[\\\]^`{|}~]+"""
+"""Of a search, in any script; what is excluded no search has (`_PLAIN`)."""
+QUERY_PATTERN = f"( {_WORD}){{1,{MAX_WORDS}}}"
+"""A line behind a prompt that can be a search."""
 _NUMBER = re.compile(r"\d+")
 _PLAIN = re.compile(r"[\w\s'’&%.,+/()-]+")
 
