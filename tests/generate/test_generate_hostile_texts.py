@@ -20,8 +20,8 @@ from text_shop import (
 
 from nightshift.generate.strategies.back_translation import BackTranslation
 from nightshift.generate.strategies.base import Strategy
+from nightshift.generate.strategies.bases.item_texts import ItemTexts
 from nightshift.generate.strategies.description_fusion import DescriptionFusion
-from nightshift.generate.strategies.item_texts import ItemTexts
 from nightshift.generate.strategies.llm_ad_copy import LlmAdCopy
 from nightshift.generate.strategies.llm_descriptions import LlmDescriptions
 from nightshift.generate.strategies.llm_queries import LlmQueries

@@ -21,7 +21,7 @@ from nightshift import contracts
 from nightshift.generate.chunks import chunk_key
 from nightshift.generate.customers.segments import EVERYBODY
 from nightshift.generate.strategies.back_translation import BackTranslation
-from nightshift.generate.strategies.item_texts import ItemTexts, shipped_examples
+from nightshift.generate.strategies.bases.item_texts import ItemTexts, shipped_examples
 from nightshift.generate.strategies.llm_ad_copy import LlmAdCopy
 from nightshift.generate.strategies.llm_descriptions import LlmDescriptions
 from nightshift.generate.strategies.llm_reviews import LlmReviews

@@ -14,7 +14,7 @@ from nightshift.generate.chunks import chunk_key
 from nightshift.generate.customers.visits import VISIT_PATTERN, shipped_visits
 from nightshift.generate.engines.grammar import gbnf, whole_line
 from nightshift.generate.strategies import create_strategy
-from nightshift.generate.strategies.prompted import PromptedStrategy
+from nightshift.generate.strategies.bases.prompted import PromptedStrategy
 from nightshift.generate.text.profiles import PROFILE_PATTERN, shipped_profiles
 from nightshift.generate.text.queries import QUERY_PATTERN, shipped_pairs
 from nightshift.lake import Lake

@@ -7,7 +7,7 @@ from stand_ins import Writer
 
 from nightshift.generate import strategies
 from nightshift.generate.sources import Sources
-from nightshift.generate.strategies.prompted import PromptedStrategy
+from nightshift.generate.strategies.bases.prompted import PromptedStrategy
 
 PROMPTED = [
     name

@@ -123,7 +123,7 @@ def test_who_learns_says_what_that_costs(lake: Lake, settings: Settings, name: s
 def test_all_that_learns_is_in_that_list() -> None:
     folder = Path(strategies.__file__).parent
     found = {path.stem for path in folder.glob("*.py") if "self.fitted(" in path.read_text()}
-    assert found - {"base", "behaviour_model", "tabular_model"} == {
+    assert found - {"base"} == {
         name
         for name in LEARNERS
         if name not in ("behaviour_gan", "behaviour_vae", "seq_generator", "copula")

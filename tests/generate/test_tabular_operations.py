@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from nightshift.generate.behaviour import operations
+from nightshift.generate.behaviour.operations import Candidates
 from nightshift.generate.behaviour.sequences import keep, keys_of, lengths_of
 from nightshift.generate.hashing import streams
-from nightshift.generate.strategies import operations
-from nightshift.generate.strategies.operations import Candidates
 
 LENGTHS = np.array([3, 5, 10, 10, 7, 4] * 30)
 ITEMS = np.where(

@@ -12,7 +12,7 @@ from nightshift.errors import BadInput, SettingsError
 from nightshift.generate.hashing import stable_hash
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies import create_strategy, needs_model, strategy_names
-from nightshift.generate.strategies.prompted import PromptedStrategy
+from nightshift.generate.strategies.bases.prompted import PromptedStrategy
 from nightshift.generate.text.cleaning import clean, gives_orders
 
 _TEXT_CHARS = 300

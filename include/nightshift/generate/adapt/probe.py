@@ -10,7 +10,7 @@ from nightshift.generate.adapters import Taught
 from nightshift.generate.hashing import stable_hash
 from nightshift.generate.shortage import MIN_LETTERS
 from nightshift.generate.sources import Sources
-from nightshift.generate.strategies.prompted import PromptedStrategy
+from nightshift.generate.strategies.bases.prompted import PromptedStrategy
 
 _EXAMPLES = 6
 """Of what it writes now, for the card."""

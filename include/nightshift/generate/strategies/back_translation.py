@@ -16,8 +16,8 @@ from nightshift.generate.engines.base import Engine
 from nightshift.generate.engines.cached import CachedEngine
 from nightshift.generate.engines.round_trip import RoundTrip
 from nightshift.generate.strategies.base import Price
-from nightshift.generate.strategies.item_texts import ItemTexts, about, shipped_examples
-from nightshift.generate.strategies.prompted import Row
+from nightshift.generate.strategies.bases.item_texts import ItemTexts, about, shipped_examples
+from nightshift.generate.strategies.bases.prompted import Row
 from nightshift.generate.text.cleaning import words
 from nightshift.generate.text.templates import Fields, Template
 from nightshift.text.grounding import attributes, content_words, lost_fact

@@ -13,7 +13,7 @@ from nightshift.generate.behaviour.repeats import allowed
 from nightshift.generate.behaviour.vectors import item_vectors, on_sphere
 from nightshift.generate.fits import Tensors
 from nightshift.generate.strategies.base import Price, Refused
-from nightshift.generate.strategies.behaviour_model import Drawn, MadeUpCustomers, People
+from nightshift.generate.strategies.bases.behaviour_model import Drawn, MadeUpCustomers, People
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -22,7 +22,7 @@ from nightshift.generate.customers import made_up
 from nightshift.generate.fits import Tensors
 from nightshift.generate.hashing import Hashes, streams, uniform
 from nightshift.generate.strategies.base import Price
-from nightshift.generate.strategies.tabular_model import MIN_ITEMS, TabularCustomers
+from nightshift.generate.strategies.bases.tabular_model import MIN_ITEMS, TabularCustomers
 from nightshift.generate.tabular.customer_numbers import (
     TIMING,
     ItemNumbers,

@@ -11,8 +11,8 @@ from functools import cached_property
 import polars as pl
 
 from nightshift.generate.customers.segments import EVERYBODY, Segments
-from nightshift.generate.strategies.item_texts import ItemTexts, about, shipped_examples
-from nightshift.generate.strategies.prompted import Row
+from nightshift.generate.strategies.bases.item_texts import ItemTexts, about, shipped_examples
+from nightshift.generate.strategies.bases.prompted import Row
 from nightshift.generate.text.templates import Fields
 from nightshift.text.claims import claim
 from nightshift.text.grounding import content_words

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nightshift.generate.strategies.item_texts import ItemTexts, about, shipped_examples
-from nightshift.generate.strategies.prompted import Row
+from nightshift.generate.strategies.bases.item_texts import ItemTexts, about, shipped_examples
+from nightshift.generate.strategies.bases.prompted import Row
 from nightshift.generate.text.templates import Fields
 from nightshift.text.claims import claim
 from nightshift.text.grounding import content_words, lost_fact

@@ -34,7 +34,7 @@ from nightshift.generate.customers.visits import (
 from nightshift.generate.hashing import combine, gumbel
 from nightshift.generate.neighbours import TextIndex
 from nightshift.generate.shortage import items_by_shortage
-from nightshift.generate.strategies.prompted import PromptedStrategy, Row
+from nightshift.generate.strategies.bases.prompted import PromptedStrategy, Row
 from nightshift.generate.text.nearest_examples import nearest_examples
 from nightshift.generate.text.templates import Fields
 from nightshift.generate.text.variants import most_popular_variant

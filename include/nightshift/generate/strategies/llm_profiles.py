@@ -25,7 +25,7 @@ from nightshift.generate.customers.shown import (
     segments_of,
     shown_items,
 )
-from nightshift.generate.strategies.prompted import PromptedStrategy, Row
+from nightshift.generate.strategies.bases.prompted import PromptedStrategy, Row
 from nightshift.generate.text.nearest_examples import nearest_examples
 from nightshift.generate.text.profiles import (
     PROFILE_PATTERN,

@@ -21,7 +21,7 @@ import polars as pl
 
 from nightshift.generate.hashing import combine, gumbel, stable_hash
 from nightshift.generate.shortage import MIN_LETTERS, one_item_a_text
-from nightshift.generate.strategies.prompted import (
+from nightshift.generate.strategies.bases.prompted import (
     Answers,
     PromptedStrategy,
     Row,

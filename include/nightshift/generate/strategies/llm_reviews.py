@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from nightshift.generate.hashing import combine, stable_hash
-from nightshift.generate.strategies.item_texts import ItemTexts, about, shipped_examples
-from nightshift.generate.strategies.prompted import Row
+from nightshift.generate.strategies.bases.item_texts import ItemTexts, about, shipped_examples
+from nightshift.generate.strategies.bases.prompted import Row
 from nightshift.generate.text.review_log import example_reviews, rating_shares
 from nightshift.generate.text.templates import Fields
 from nightshift.text.sentiment import agrees, sentiment

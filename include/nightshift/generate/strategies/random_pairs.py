@@ -14,7 +14,7 @@ from nightshift.generate.behaviour.real_stretches import user_seeds
 from nightshift.generate.hashing import combine, streams, uniform
 from nightshift.generate.samples import as_samples, contexts
 from nightshift.generate.strategies.base import Chunk, count_dropped
-from nightshift.generate.strategies.placebo import Placebo
+from nightshift.generate.strategies.bases.placebo import Placebo
 
 _SALT_ITEM = 122
 _TRIES = 8

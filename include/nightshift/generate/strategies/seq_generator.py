@@ -12,7 +12,7 @@ from nightshift.generate.behaviour.repeats import allowed
 from nightshift.generate.behaviour.vectors import item_vectors
 from nightshift.generate.fits import Tensors
 from nightshift.generate.strategies.base import Price
-from nightshift.generate.strategies.behaviour_model import Drawn, MadeUpCustomers, People
+from nightshift.generate.strategies.bases.behaviour_model import Drawn, MadeUpCustomers, People
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.generate.behaviour import sequences
+from nightshift.generate.behaviour import operations, sequences
 from nightshift.generate.behaviour.beside import companions
+from nightshift.generate.behaviour.operations import Candidates, Made
 from nightshift.generate.behaviour.real_stretches import user_seeds
 from nightshift.generate.behaviour.sequences import Ints, Items
 from nightshift.generate.fits import Tensors
@@ -24,9 +25,7 @@ from nightshift.generate.hashing import Hashes, combine, stable_hash, streams, u
 from nightshift.generate.neighbours import DECIMALS, TextIndex
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.shortage import shortage
-from nightshift.generate.strategies import operations
 from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy, count_dropped
-from nightshift.generate.strategies.operations import Candidates, Made
 from nightshift.generate.text.variants import most_popular_variant
 
 _SECONDS_PER_SAMPLE = 2.5e-3

@@ -12,7 +12,7 @@ import polars as pl
 from nightshift.generate.behaviour import sequences
 from nightshift.generate.samples import as_samples
 from nightshift.generate.strategies.base import Chunk
-from nightshift.generate.strategies.placebo import Placebo
+from nightshift.generate.strategies.bases.placebo import Placebo
 
 
 class Upsample(Placebo):

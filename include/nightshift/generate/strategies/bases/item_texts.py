@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from nightshift.generate.shortage import MIN_LETTERS, one_item_a_text
-from nightshift.generate.strategies.prompted import PromptedStrategy, Row
+from nightshift.generate.strategies.bases.prompted import PromptedStrategy, Row
 from nightshift.generate.text.cleaning import clean, gives_orders
 from nightshift.generate.text.prose import read_prose
 from nightshift.generate.text.templates import Fields, prompt_file
