@@ -8,6 +8,9 @@ makes customers up is fitted on the rest, and its sequences are measured against
 histories of those who were taken out (see `fidelity_measures`). Beside them: `independent` (items
 drawn one by one from how often they occur, real lengths: the baseline) and `real` (stretches of
 the customers that were learnt from: as good as it gets).
+
+`--latest` measures against the latest items of each customer, once: what `copula` and `bayes_net`
+draw is customers, each as likely as the other, and not stretches, of which a busy one has more.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.common import finish, say
-from benchmarks.fidelity_measures import Catalogue, Sequences, independent, measure
+from benchmarks.fidelity_measures import Catalogue, Ints, Sequences, independent, measure
 from nightshift import stages
 from nightshift.commands.benchmark import long_night
 from nightshift.generate.hashing import stable_hash
@@ -62,6 +66,7 @@ def main() -> int:
     parser.add_argument("--strategies", default=",".join(STRATEGIES))
     parser.add_argument("--sequences", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--latest", action="store_true", help="each customer once, latest items")
     parser.add_argument("--home", type=Path, help="folder to use and keep (default: temporary)")
     parser.add_argument("--name", default="fidelity", help="of the result file")
     arguments = parser.parse_args()
@@ -106,11 +111,12 @@ def compare(arguments: argparse.Namespace, settings: Settings) -> Iterator[dict[
         fitted.users.filter(pl.col("events") > 0), on="user_key", how="anti", maintain_order="left"
     )
     rng = np.random.default_rng(arguments.seed)
-    real = stretches(everyone, out["user_key"], fit_items, rng)
-    learnt = stretches(fitted, fitted.users["user_key"], fit_items, rng)
+    cut = latest if arguments.latest else partial(stretches, rng=rng)
+    real = cut(everyone, out["user_key"], fit_items)
+    learnt = cut(fitted, fitted.users["user_key"], fit_items)
     vectors = read_vectors(sources.lake, sources.lake.get("vectors", f"night={night.key}"))
     catalogue = Catalogue.of(fit_items, vectors)
-    say(f"{len(real)} stretches of {out.height} customers that nobody learns from")
+    say(f"{len(real)} sequences of {out.height} customers that nobody learns from")
     made = {
         "real": lambda: learnt,
         "independent": lambda: independent(
@@ -200,9 +206,7 @@ def stretches(
     A history is cut into stretches from a random place on, and STRETCHES of them are drawn: none
     overlaps another, or a classifier would know one by its twin.
     """
-    histories = snapshot.histories
-    users = snapshot.user_codes.filter(pl.col("user_key").is_in(keys.implode()))["user"].to_numpy()
-    users = users[histories.lengths[users] >= 2]
+    histories, users = snapshot.histories, _with_two(snapshot, keys)
     size = histories.lengths[users]
     shift = (rng.random(len(users)) * (size % LENGTH + 1)).astype(np.int64) * (size >= LENGTH)
     number = np.clip(size // LENGTH, 1, STRETCHES)
@@ -211,10 +215,27 @@ def stretches(
     start = (
         np.repeat(histories.indptr[users] + shift, number) + nth * np.repeat(every, number) * LENGTH
     )
-    lengths = np.repeat(np.minimum(size, LENGTH), number)
+    return _cut(snapshot, items, start, np.repeat(np.minimum(size, LENGTH), number))
+
+
+def latest(snapshot: Snapshot, keys: pl.Series, items: pl.DataFrame) -> Sequences:
+    """The last LENGTH items of each of these customers, in codes of `items`."""
+    histories, users = snapshot.histories, _with_two(snapshot, keys)
+    lengths = np.minimum(histories.lengths[users], LENGTH)
+    return _cut(snapshot, items, histories.indptr[users + 1] - lengths, lengths)
+
+
+def _with_two(snapshot: Snapshot, keys: pl.Series) -> Ints:
+    """Codes of the customers that have two items or more."""
+    users = snapshot.user_codes.filter(pl.col("user_key").is_in(keys.implode()))["user"].to_numpy()
+    found: Ints = users[snapshot.histories.lengths[users] >= 2]
+    return found
+
+
+def _cut(snapshot: Snapshot, items: pl.DataFrame, start: Ints, lengths: Ints) -> Sequences:
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     flat = np.arange(indptr[-1]) - np.repeat(indptr[:-1] - start, lengths)
-    codes = _codes(snapshot.items["item_id"].gather(histories.items[flat]), items)
+    codes = _codes(snapshot.items["item_id"].gather(snapshot.histories.items[flat]), items)
     return Sequences(indptr, codes)
 
 
