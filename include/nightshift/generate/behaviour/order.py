@@ -8,13 +8,14 @@ and put in order again, until neighbours are as near to each other as they were.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from nightshift.generate.behaviour.noise import uniform
 from nightshift.generate.behaviour.shop import Behaviour
+from nightshift.generate.fits import Tensors
 from nightshift.generate.hashing import Hashes, splitmix
 
 Floats = npt.NDArray[np.float64]
@@ -37,6 +38,21 @@ class Order:
     vectors: npt.NDArray[np.float32]  # [items, E]
     strictness: float = 1.0
     """0: any order; the larger, the more surely the best one."""
+
+    PARTS: ClassVar = tuple(
+        f"order.{name}" for name in ("pairs", "counts", "vectors", "strictness")
+    )
+
+    @classmethod
+    def of(cls, tensors: Tensors) -> Self:
+        """From what `tensors` gave."""
+        pairs, counts, vectors, strictness = (tensors[name] for name in cls.PARTS)
+        return cls(pairs, counts, vectors, float(strictness[0]))
+
+    def tensors(self) -> Tensors:
+        """To be kept with a fit."""
+        parts = (self.pairs, self.counts, self.vectors, np.array([self.strictness]))
+        return dict(zip(self.PARTS, parts, strict=True))
 
     @classmethod
     def learn(

@@ -5,7 +5,7 @@ An item's row is its place among the items with events: a catalogue's cold items
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -72,6 +72,11 @@ class Behaviour:
             repeats=sources.snapshot.shop.repeats,
             length=length,
         )
+
+    def of_all_items(self, items: int) -> Self:
+        """The same histories, every item of the catalogue in its own row, also without events."""
+        codes = np.arange(items, dtype=np.int64)
+        return replace(self, codes=codes, rows=self.codes[self.rows].astype(np.int32))
 
     def draw(self, rng: np.random.Generator, count: int, *, held_out: bool = False) -> Stretches:
         """Stretches of customers, by chance.

@@ -54,16 +54,16 @@ class BehaviourVae(MadeUpCustomers):
             means, variances, conditions[:, _FAVOURITE], len(self.kinds.kinds), self.seed
         )
         order = Order.learn(self.behaviour, vectors, np.random.default_rng([self.seed, 43]))
-        return tensors_of("model", model) | {
-            "shares": shares,
-            "mixture.means": mixture.means,
-            "mixture.deviations": mixture.deviations,
-            "mixture.cumulative": mixture.cumulative,
-            "order.pairs": order.pairs,
-            "order.counts": order.counts,
-            "order.vectors": order.vectors,
-            "order.strictness": np.array([order.strictness]),
-        }
+        return (
+            tensors_of("model", model)
+            | {
+                "shares": shares,
+                "mixture.means": mixture.means,
+                "mixture.deviations": mixture.deviations,
+                "mixture.cumulative": mixture.cumulative,
+            }
+            | order.tensors()
+        )
 
     def load(self, tensors: Tensors) -> None:
         from nightshift.generate.behaviour.weights import load_into
@@ -75,12 +75,7 @@ class BehaviourVae(MadeUpCustomers):
             tensors["mixture.deviations"],
             tensors["mixture.cumulative"],
         )
-        self.order = Order(
-            tensors["order.pairs"],
-            tensors["order.counts"],
-            tensors["order.vectors"],
-            float(tensors["order.strictness"][0]),
-        )
+        self.order = Order.of(tensors)
 
     def _model(
         self, vectors: npt.NDArray[np.float32], shares: npt.NDArray[np.float64]

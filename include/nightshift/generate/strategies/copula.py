@@ -5,7 +5,8 @@ popularity, variety, taste) is drawn jointly: margins as they were seen among cu
 segment and favourite category, dependence by a Gaussian copula over all of them (Sklar, 1959; for
 tables of customers: Patki et al., 2016). Numbers train no sequential model, so a history is drawn
 whose means are the drawn ones: items by an exponential tilt of the shop's own popularity, several
-histories a customer, of which the nearest is kept.
+histories a customer, of which the nearest is kept. Then its items are put in an order, as customers
+take them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import numpy.typing as npt
 import polars as pl
 
 from nightshift.generate.behaviour import sequences
+from nightshift.generate.behaviour.order import Order
 from nightshift.generate.behaviour.sequences import Items
+from nightshift.generate.behaviour.shop import Behaviour
 from nightshift.generate.customers import made_up
 from nightshift.generate.fits import Tensors
 from nightshift.generate.hashing import Hashes, streams, uniform
@@ -40,12 +43,14 @@ _SECONDS_PER_SAMPLE = 1e-2
 """Measured on one busy core with 92,000 items; a third of it with 4,000."""
 _FIT_SECONDS = 5.0
 """About, with 92,000 items; half a second with 4,000."""
+_ORDER = 44
+"""Of the seed of what an order is learnt from."""
 _DISCRETE = ("events", "length", "repeat_share", "variety")
 
 
 class Copula(TabularCustomers):
     name = "copula"
-    version = "1"
+    version = "2"
     salt = 141
     conditions = ("segment", "category")
 
@@ -62,6 +67,7 @@ class Copula(TabularCustomers):
         )
 
     def load(self, tensors: Tensors) -> None:
+        self._order = Order.of(tensors)
         own = self.sources.settings.generate.copula
         self._copula = GaussianCopula(*(tensors[name] for name in GaussianCopula.PARTS))
         known = self._known(tensors["centre"], tensors["axes"])
@@ -101,8 +107,13 @@ class Copula(TabularCustomers):
             self._with_group(self.customers)["group"].to_numpy(),
             np.array([name in _DISCRETE for name in names]),
         )
+        order = Order.learn(
+            Behaviour.of(self.sources, own.max_length).of_all_items(snapshot.items.height),
+            ((vectors - centre) @ axes).astype(np.float32)[row_of_item],
+            np.random.default_rng([self.seed, _ORDER]),
+        )
         parts = {name: getattr(copula, name) for name in GaussianCopula.PARTS}
-        return parts | {"centre": centre, "axes": np.ascontiguousarray(axes)}
+        return parts | {"centre": centre, "axes": np.ascontiguousarray(axes)} | order.tensors()
 
     def _weights(self) -> Floats:
         """[items] popularity, adding up to 1."""
@@ -144,7 +155,7 @@ class Copula(TabularCustomers):
         return customers.join(groups, on=["segment", "category"], how="left", maintain_order="left")
 
     def draw(self, customers: pl.DataFrame, seeds: Hashes) -> tuple[Items, dict[str, Floats]]:
-        """The numbers first, then the history nearest to them; scores are the numbers."""
+        """The numbers first, then the history nearest to them, in order; scores are the numbers."""
         numbers = self._copula.draw(
             uniform(streams(seeds, len(self._copula.discrete))),
             self._with_group(customers)["group"].to_numpy(),
@@ -152,4 +163,5 @@ class Copula(TabularCustomers):
         tries = self.sources.settings.generate.copula.tries
         items, distance = self._realiser.realise(numbers[:, len(TIMING) :], seeds, tries=tries)
         names = (*TIMING, *self._realiser.names)
+        items = self._order.arranged(items, seeds)
         return items, {"distance": distance} | dict(zip(names, numbers.T, strict=True))
