@@ -27,6 +27,8 @@ Floats = npt.NDArray[np.float64]
 MIN_ITEMS = 2
 _MIN_CUSTOMERS = 30
 """What is learnt of fewer is noise."""
+_SMOOTHING = 0.2
+"""Weight of what was taken at any time against what was taken latest."""
 _UNSEEN = 0.5
 """An item without events counts as this many: it is drawn now and then."""
 
@@ -65,8 +67,20 @@ class TabularCustomers(Strategy):
         self._real = RealStretches(histories.indptr, histories.items)
 
     def popularity(self) -> Floats:
-        """[items] how often each is taken; never 0."""
-        return self.sources.snapshot.item_events.astype(np.float64) + _UNSEEN
+        """[items] how often each is taken now; never 0.
+
+        Counted in the latest items of every customer, for a made-up one is a customer of today and
+        a shop has seasons; smoothed by what was taken at any time.
+        """
+        histories = self.sources.snapshot.histories
+        behind = np.repeat(histories.indptr[1:], histories.lengths) - np.arange(
+            len(histories.items)
+        )
+        longest = getattr(self.sources.settings.generate, self.name).max_length
+        ever = self.sources.snapshot.item_events.astype(np.float64) + _UNSEEN
+        latest = np.bincount(histories.items[behind <= longest], minlength=len(ever))
+        found: Floats = latest + _SMOOTHING * latest.sum() * ever / ever.sum()
+        return found
 
     @abstractmethod
     def learn(self) -> Tensors:
