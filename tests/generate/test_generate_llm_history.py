@@ -326,3 +326,12 @@ def test_real_histories_are_various(lake: Lake, settings: Settings, with_models:
     assert len(set(items)) >= 0.4 * len(items)
     known = lake.read(lake.get("snapshot", f"night={NIGHT.key}"), "items.parquet")["item_id"]
     assert set(items) <= set(known)
+
+
+def test_a_segment_of_a_few_is_in_no_prompt_and_no_lineage(lake: Lake, settings: Settings) -> None:
+    engine = searching("bread; milk")
+    named = dict.fromkeys(range(3), "practice of Dr Who")
+    strategy = LlmHistory(shop_with(lake, settings, engine=engine, segments=named))
+    chunk = strategy.generate(strategy.plan(100).head(100))
+    assert chunk.samples.num_rows > 0
+    assert "Dr Who" not in "".join(engine.prompts) + "".join(chunk.samples["lineage"].to_pylist())

@@ -182,17 +182,23 @@ def test_what_one_customer_typed_is_shown_to_no_model(
         for word, customers in (("rare", 1), ("twice", 2), ("thrice", 3))
         for who in [f"u{n}" for n in range(customers)] * 2
     ]
-    nobody = log.with_columns(user_key=pl.lit(None, pl.String))
-    monkeypatch.setattr("nightshift.snapshot.Snapshot.searches", pl.concat([*often, nobody]))
+    guests = log.with_columns(
+        user_key=pl.lit(None, pl.String), query=pl.format("{} {}", "query", pl.lit("guest"))
+    )
+    whole = pl.concat([*often, guests, guests, guests])
+    monkeypatch.setattr("nightshift.snapshot.Snapshot.searches", whole)
     snapshot = with_searches(lake, llm_settings).sources.snapshot
 
     pairs, origin = example_pairs(snapshot, 100, searchers=3)
 
     assert origin == "shop"
     last = {pair.query.split()[-1] for pair in pairs}
-    assert {"rare", "twice"}.isdisjoint(last)
-    assert "thrice" in last
-    assert {pair.query for pair in pairs} >= set(log["query"])
+    assert last == {"thrice"}  # and how many the guests are, nobody knows
+    nobody = log.with_columns(user_key=pl.lit(None, pl.String))
+    monkeypatch.setattr("nightshift.snapshot.Snapshot.searches", nobody)
+    snapshot = with_searches(lake, llm_settings).sources.snapshot
+    pairs, _ = example_pairs(snapshot, 100, searchers=3)
+    assert {pair.query for pair in pairs} == set(log["query"])
 
 
 def test_a_handful_of_searches_is_not_enough(
@@ -265,7 +271,9 @@ def test_of_several_answers_the_one_that_is_sure_and_about_the_product(
     assert "dairy" in written(*alike)[0][0]
     assert written("motor oil", "motor oils") == ([], {"off_topic": 1})
     # Junk counts only where nothing stands in for it.
-    assert written("see www.evil.com", "skimmed milk") == (["skimmed milk"], {})
+    assert written("see www.evil.com", *["skimmed milk"] * 2) == (["skimmed milk"], {})
+    # One that nobody agrees or disagrees with is a guess.
+    assert written("see www.evil.com", "skimmed milk") == ([], {"unsure": 1})
     assert written("see www.evil.com", "milk for the")[1] == {"personal_data": 1}
 
 

@@ -19,6 +19,7 @@ from nightshift.errors import EngineError, LakeError
 from nightshift.generate import responses
 from nightshift.generate.engines.base import Engine, Generated, Interrupted, Sampling
 from nightshift.generate.engines.cached import CachedEngine
+from nightshift.generate.engines.repeats import generate_each
 from nightshift.lake import Lake
 
 HOSTILE = ["a\x00b", "{}\"';--", "🦔 ёж 針鼠 قنفذ", "x" * 100_000, ""]
@@ -303,3 +304,16 @@ def test_answers_outlive_a_killed_process(tmp_path: Path) -> None:
     lake = Lake((tmp_path / "lake").as_uri(), scratch=tmp_path)
     assert CachedEngine(engine, lake).generate(["b", "a"], WARM).cached == 2
     assert engine.asked == []
+
+
+def test_of_equal_prompts_each_gets_an_answer_of_its_own(empty_lake: Lake) -> None:
+    """Asked at once, an engine whose answers are a prompt's own would give both the same one."""
+    engine = CachedEngine(Counting(), empty_lake)
+    found = generate_each(engine, ["a", "b", "a", "a"], Sampling(seed=5))
+    assert len({answers[0] for answers in found.texts}) == 4
+    assert found.cached == 0
+    again = generate_each(engine, ["a", "b", "a", "a"], Sampling(seed=5))
+    assert again.texts == found.texts
+    assert again.cached == 4
+    # The first of each is what it is when nothing is asked twice.
+    assert found.texts[:2] == engine.generate(["a", "b"], Sampling(seed=5)).texts

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from nightshift.generate.strategies import needs_model, produced_kind
+from nightshift.generate.strategies import produced_kind
 from nightshift.night import Night
 from nightshift.settings import Budget, Settings
 
@@ -108,6 +108,4 @@ def models(night: Night, settings: Settings) -> dict[str, Any] | None:
     from nightshift.generate.fingerprint import models as digests
 
     names = tunable(settings)
-    if not any(map(needs_model, names)):
-        return None
     return digests(night, settings.with_({"generate": {"strategies": names}}))

@@ -62,7 +62,8 @@ def trials(recipe: Mapping[str, Any]) -> dict[str, Any]:
             key=lambda row: row["beta"],
         ),
         "lost": [
-            f"{readable(name)}: {why}" for name, why in (tried.get("lost") or {}).items()
+            *(f"{readable(name)}: {why}" for name, why in (tried.get("lost") or {}).items()),
+            *([f"no sample at all: {skipped}"] if (skipped := tried.get("skipped")) else []),
         ],  # a recipe of an earlier version does not say
     }
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from nightshift.generate.customers.shown import common_segments
 from nightshift.generate.hashing import Hashes, combine, splitmix, stable_hash, uniform
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies.base import WISHES
@@ -39,10 +40,12 @@ def customer_hashes(keys: Sequence[str], seed: int, salt: int = 0) -> Hashes:
 def conditions_of_users(sources: Sources) -> pl.DataFrame:
     """What every customer with an event is like: `user_key` and CONDITIONS, no nulls.
 
-    `category` is the one that the customer takes most.
+    `category` is the one that the customer takes most. A segment of a few is unknown: prompts and
+    lineages tell it.
     """
     return (
-        sources.snapshot.users.filter(pl.col("events") > 0)
+        sources.snapshot.users.with_columns(segment=common_segments(sources.snapshot))
+        .filter(pl.col("events") > 0)
         .select(
             "user_key",
             "segment",

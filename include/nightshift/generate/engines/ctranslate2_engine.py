@@ -23,6 +23,7 @@ _SEED_BITS = 32
 class CTranslate2Engine(LocalEngine):
     name = "ctranslate2"
     compute_type = "int8"
+    revision = "3"
 
     @property
     def versions(self) -> str:

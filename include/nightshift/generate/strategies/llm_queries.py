@@ -27,7 +27,7 @@ from nightshift.generate.strategies.bases.prompted import (
     Row,
 )
 from nightshift.generate.text.cleaning import gives_orders, words
-from nightshift.generate.text.queries import QUERY_PATTERN, Pair, read_query, shown
+from nightshift.generate.text.queries import QUERY_PATTERN, Pair, is_circular, read_query, shown
 from nightshift.generate.text.search_log import example_pairs, shipped_examples, shop_pairs
 from nightshift.generate.text.templates import Fields
 from nightshift.generate.text.typos import misspell
@@ -188,7 +188,8 @@ class LlmQueries(PromptedStrategy):
         if near[best] < self.own_settings["min_similarity"]:
             dropped["off_topic"] += 1
             return []
-        if agreed[best] < self.own_settings["min_agreement"]:
+        alone = self._asks("temperature") > 0 and sum(found.votes) == 1
+        if alone or agreed[best] < self.own_settings["min_agreement"]:
             dropped["unsure"] += 1
             return []
         row = found.rows[best]
@@ -201,6 +202,8 @@ class LlmQueries(PromptedStrategy):
         query, reason = read_query(raw, row["text"], row["title"], examples)
         if query is None:
             return reason
+        if is_circular(query):
+            return "circular"
         tokens, source = words(query), set(words(row["text"]))
         share = sum(token in source for token in tokens) / len(tokens)
         return {

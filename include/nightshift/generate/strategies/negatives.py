@@ -34,7 +34,7 @@ _SCREEN_USERS = 16
 
 class Negatives(Strategy):
     name = "negatives"
-    version = "1"
+    version = "2"
     produces = "negative"
     scale = 5
 

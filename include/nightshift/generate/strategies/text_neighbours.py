@@ -54,7 +54,7 @@ class Candidates:
 
 class TextNeighbours(Strategy):
     name = "text_neighbours"
-    version = "2"
+    version = "3"
     produces = "interaction"
     share = 4.0  # the samples that lift cold items; the others train side tasks
     scale = 10

@@ -16,7 +16,7 @@ _MIN_LETTERS = 3
 _MIN_COPY = 5
 """This many words verbatim from the product in a row are a copy of its text, not a search."""
 _MIN_ROOT = 4
-"""Letters that two words share when they are of one root; the last may be a plural's."""
+"""Letters of a word that another one begins with when it is made of it: `hair`, `hairspray`."""
 _WORD = r"""[^ \t\r\n!"#$*:;<=>?@\[\\\]^`{|}~]+"""
 """Of a search, in any script; what is excluded no search has (`_PLAIN`)."""
 QUERY_PATTERN = f"( {_WORD}){{1,{MAX_WORDS}}}"
@@ -131,8 +131,6 @@ def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str 
         reason = "no_product"
     elif len(set(tokens)) * 3 <= len(tokens) * 2:
         reason = "repetition"
-    elif _is_circular(query):
-        reason = "circular"
     elif query in {shot.query for shot in shots}:
         reason = "leaked_example"
     elif set(_NUMBER.findall(query)) - set(_NUMBER.findall(f"{text} {title}")):
@@ -142,13 +140,18 @@ def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str 
     return (None, reason) if reason else (query, "")
 
 
-def _is_circular(query: str) -> bool:
-    """`hairspray for hair`, `dog food for dogs`: what it is for is what it is."""
+def is_circular(query: str) -> bool:
+    """`hairspray for hair`, `dog food for dogs`: what it is for is what it is.
+
+    Customers do type such a thing; a small model writes it when it has nothing to say.
+    """
     thing, _, purpose = query.partition(" for ")
     what = words(purpose)
-    return len(what) == 1 and any(
-        min(len(word), len(what[0])) >= _MIN_ROOT
-        and (word.startswith(what[0][:-1]) or what[0].startswith(word[:-1]))
+    if len(what) != 1:
+        return False
+    root = what[0].removesuffix("s")
+    return any(
+        word.removesuffix("s") == root or (len(root) >= _MIN_ROOT and word.startswith(root))
         for word in words(thing)
     )
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from nightshift import contracts
 from nightshift.generate.engines.base import Engine, Sampling, described
+from nightshift.generate.engines.repeats import generate_each
 from nightshift.generate.hashing import seed_of
 from nightshift.generate.samples import as_samples, empty_samples
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
@@ -159,7 +160,8 @@ class PromptedStrategy(Strategy):
             return Chunk(empty_samples(), dict(dropped))
         own = self.own_settings
         prompted = readable.to_dicts()
-        written = self.engine.generate(
+        written = generate_each(
+            self.engine,
             [self.template.prompt(row) for row in prompted],
             Sampling(
                 max_new_tokens=own["max_new_tokens"],
