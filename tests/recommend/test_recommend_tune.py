@@ -239,3 +239,20 @@ def test_a_strategy_whose_engine_fails_costs_its_own_trials_and_not_the_night(
     assert recipe["strategies"]["text_neighbours"]["weight"] == 0
     assert "The engine died" in caplog.text
     assert "nothing of text_neighbours can be tried: " in caplog.text
+
+
+def test_when_failures_leave_nothing_to_try_the_next_night_tries_again(real_settings, monkeypatch):
+    def fail(strategy, targets):
+        raise EngineError("The engine died.", hint="run again")
+
+    monkeypatch.setattr(TextNeighbours, "generate", fail)
+    lake = Lake.of(real_settings)
+    alone = real_settings.with_({"generate": {"strategies": ["text_neighbours"]}})
+
+    tuned = stages.run("tune", REAL_NIGHT, alone).manifest
+
+    trials = lake.read_json(tuned, "trials.json")
+    assert trials["skipped"] is not None
+    assert trials["trials"] == []
+    as_of = datetime.fromisoformat(tuned.stats["tuned_as_of"])
+    assert (REAL_NIGHT.start - as_of).days == alone.tune.every_days

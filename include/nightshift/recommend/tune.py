@@ -69,8 +69,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
     made = kinds(ctx.settings)
     # Queries and advertisements do not touch the ranking of items: nothing to weigh.
     untuned = {name: {"weight": 1.0} for name, kind in made.items() if kind not in GROUPS}
+    # With no sample to try after failures, the choice is due again on the next night.
+    age = ctx.settings.tune.every_days if lost.skipped is not None and lost.failed else 0
     recipe = Recipe(
-        ctx.night.start.isoformat(),
+        (ctx.night.start - timedelta(days=age)).isoformat(),
         {"control": beta, "challenger": beta},
         trials.gamma,
         chosen.strategies | untuned,
