@@ -35,6 +35,13 @@ class Facts:
     repeats: bool  # do customers of this shop take an item more than once
     item_events: npt.NDArray[np.int64]  # [items] how often each is in the histories
 
+    def coded(self, rows: pl.DataFrame, name: str) -> pl.DataFrame:
+        """With `code`, that of the item whose id stands in the column `name`; UNKNOWN if none."""
+        codes = self.items.select(pl.col("item_id").alias(name), code="item")
+        return rows.join(codes, on=name, how="left", maintain_order="left").with_columns(
+            pl.col("code").fill_null(UNKNOWN)
+        )
+
     def had(self, users: pl.Series, items: pl.Series) -> pl.Series:
         """[rows] was the item among the user's events before the night; False where unknown."""
         user, item = users.to_numpy().astype(np.int64), items.to_numpy().astype(np.int64)

@@ -138,6 +138,18 @@ def described(engine: Callable[[], Engine]) -> dict[str, str]:
         return dict(UNREACHABLE)
 
 
+def lineage_of(engine: Engine) -> dict[str, str]:
+    """What a sample says of the engine that wrote it or judged it."""
+    known = engine.identity
+    adapter = {"adapter": engine.model["adapter"]} if "adapter" in engine.model else {}
+    return {
+        "engine": f"{engine.name} {known['version']} {known['compute_type']}",
+        "model": engine.model["name"],
+        "model_digest": engine.model["digest"],
+        **adapter,
+    }
+
+
 def first_line(text: str) -> str:
     """What comes before the first line break."""
     return text.split("\n", 1)[0]

@@ -29,7 +29,7 @@ from nightshift.generate.customers.shown import (
     shown_items,
 )
 from nightshift.generate.customers.trial import verdict_on
-from nightshift.generate.engines.base import described
+from nightshift.generate.engines.base import described, lineage_of
 from nightshift.generate.fits import PROMPT_TOKENS, Tensors
 from nightshift.generate.samples import as_samples, contexts, empty_samples
 from nightshift.generate.strategies.base import Chunk, Price, Strategy
@@ -199,17 +199,11 @@ class LlmPreferences(Strategy):
                 "over": item_ids.gather([loser.item for _, loser in decided]),
             }
         )
-        engine, prompt = self.sources.engine, self._template
         lineage = {
             "version": self.version,
             "seed": self.seed,
-            "engine": f"{engine.name} {engine.identity['version']} "
-            f"{engine.identity['compute_type']}",
-            "model": engine.model["name"],
-            "model_digest": engine.model["digest"],
-            "prompt": prompt.name,
-            "prompt_version": prompt.version,
-            "prompt_digest": prompt.digest,
+            **lineage_of(self.sources.engine),
+            **self._template.lineage,
             "examples": "shipped",
             "trial": str(self._trial),
         }

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 _FOLDER = files("nightshift.generate") / "prompts"
 _SPLIT = "---\n"
@@ -37,6 +38,15 @@ class Template:
     def prefix(self, shots: Sequence[Fields]) -> str:
         """Everything in front of the question: the same for all prompts with these shots."""
         return self.opening + "".join(self.example.format(**shot) for shot in shots)
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """What a sample says of the prompt that it is an answer to."""
+        return {
+            "prompt": self.name,
+            "prompt_version": self.version,
+            "prompt_digest": self.digest,
+        }
 
     def prompt(self, fields: Fields) -> str:
         """The question; fields that it does not show are left alone."""

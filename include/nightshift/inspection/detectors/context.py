@@ -21,13 +21,7 @@ def context_facts(samples: pl.DataFrame, facts: Facts) -> pl.DataFrame:
         samples.filter(pl.col("context_items").is_not_null())
         .select("row", "user", "item_id", entry="context_items")
         .explode("entry", empty_as_null=False)
-        .join(
-            facts.items.select(entry="item_id", code="item"),
-            on="entry",
-            how="left",
-            maintain_order="left",
-        )
-        .with_columns(pl.col("code").fill_null(UNKNOWN))
+        .pipe(facts.coded, "entry")
     )
     flags = (
         entries.with_columns(own=facts.had(entries["user"], entries["code"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from nightshift.inspection.facts import UNKNOWN, Facts
+from nightshift.inspection.facts import Facts
 
 
 def sequence_facts(samples: pl.DataFrame, facts: Facts) -> pl.DataFrame:
@@ -21,13 +21,7 @@ def sequence_facts(samples: pl.DataFrame, facts: Facts) -> pl.DataFrame:
     entries = (
         samples.select("row", "user", "user_key", entry=whole)
         .explode("entry", empty_as_null=False)
-        .join(
-            facts.items.select(entry="item_id", code="item"),
-            on="entry",
-            how="left",
-            maintain_order="left",
-        )
-        .with_columns(pl.col("code").fill_null(UNKNOWN))
+        .pipe(facts.coded, "entry")
     )
     own = facts.had(entries["user"], entries["code"])
     return (

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from nightshift import contracts
-from nightshift.generate.engines.base import Engine, Sampling, described
+from nightshift.generate.engines.base import Engine, Sampling, described, lineage_of
 from nightshift.generate.engines.repeats import generate_each
 from nightshift.generate.hashing import seed_of
 from nightshift.generate.samples import as_samples, empty_samples
@@ -249,19 +249,11 @@ class PromptedStrategy(Strategy):
     def _samples(self, rows: list[Row]) -> pa.Table:
         if not rows:
             return empty_samples()
-        engine, prompt = self.engine, self.template
-        adapter = {"adapter": engine.model["adapter"]} if "adapter" in engine.model else {}
         lineage: Mapping[str, Any] = {
             "version": self.version,
             "seed": self.seed,
-            "engine": f"{engine.name} {engine.identity['version']} "
-            f"{engine.identity['compute_type']}",
-            "model": engine.model["name"],
-            "model_digest": engine.model["digest"],
-            **adapter,
-            "prompt": prompt.name,
-            "prompt_version": prompt.version,
-            "prompt_digest": prompt.digest,
+            **lineage_of(self.engine),
+            **self.template.lineage,
             "examples": self.examples()[1],
         }
         frame = pl.DataFrame(rows, infer_schema_length=None)
