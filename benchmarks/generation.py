@@ -47,8 +47,10 @@ class Work:
     def __init__(self, prompts: int, per_prompt: int, chunk: int, settings: Settings) -> None:
         queries = template("search_queries")
         pairs = shipped_pairs()[:SHOTS]
-        self.prefix = queries.prefix([{"text": p.text, "query": p.query} for p in pairs])
-        self.prompts = [queries.prompt({"text": text}) for text in product_texts(prompts)]
+        self.prefix = queries.prefix([pair.fields for pair in pairs])
+        self.prompts = [
+            queries.prompt({"text": text, "intent": "attribute"}) for text in product_texts(prompts)
+        ]
         own = settings.generate.llm_queries
         self.sampling = Sampling(
             max_new_tokens=own.max_new_tokens, temperature=own.temperature, per_prompt=per_prompt
