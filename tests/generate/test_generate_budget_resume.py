@@ -103,12 +103,16 @@ def test_learning_is_counted_once_whoever_learnt_and_whoever_found_it(
             for shard in shards
         ]
 
-    made, found = run_all(), run_all(force=True)
+    started = time.monotonic()
+    made = run_all()
+    wall = time.monotonic() - started
+    found = run_all(force=True)
 
     assert len(made) > 2
     first = shard_costs(made)["learner"]
     assert 1.5 <= first.learning_seconds < 3.0 <= 1.5 * len(made)
-    assert first.learning_seconds < first.seconds < 1.5 * len(made)
+    # Counted again for each shard it would be more than went by on the wall, however busy that is.
+    assert first.learning_seconds < first.seconds <= wall
     assert first.prompt_tokens == 500
     # The second time nothing was learnt or made, and it has cost what it cost.
     again = shard_costs(found)["learner"]

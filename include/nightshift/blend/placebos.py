@@ -20,7 +20,7 @@ Ints = npt.NDArray[np.int64]
 
 def random_pairs(snapshot: Snapshot, samples: pl.DataFrame, seed: int) -> pl.DataFrame:
     """The challenger's contexts and targets, paired at random; its sequences' items, shuffled."""
-    interactions, sequences = _by_kind(samples)
+    interactions, sequences = _of(samples, "interaction"), _of(samples, "sequence")
     order = np.random.default_rng(seed).permutation(interactions.height)
     paired = interactions.with_columns(item_id=interactions["item_id"][order])
     whole = sequences.select(items=pl.col("context_items").list.concat(pl.concat_list("item_id")))
@@ -40,7 +40,7 @@ def upsample(snapshot: Snapshot, samples: pl.DataFrame, seed: int) -> pl.DataFra
     A sequence's stand-in is no longer than the sequence. Where there are fewer real rows than
     samples, rows are drawn more than once; without any, none.
     """
-    interactions, sequences = _by_kind(samples)
+    interactions, sequences = _of(samples, "interaction"), _of(samples, "sequence")
     long = np.full(interactions.height, _MAX_CONTEXT, dtype=np.int64)
     short = sequences["context_items"].list.len().to_numpy().astype(np.int64)
     parts = [
@@ -80,9 +80,8 @@ def _real(
     )
 
 
-def _by_kind(samples: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Interactions and sequences; other kinds are not about who takes what after what."""
-    return tuple(samples.filter(pl.col("kind") == kind) for kind in ("interaction", "sequence"))  # type: ignore[return-value]
+def _of(samples: pl.DataFrame, kind: str) -> pl.DataFrame:
+    return samples.filter(pl.col("kind") == kind)
 
 
 def _named(frame: pl.DataFrame, placebo: str) -> pl.DataFrame:
