@@ -34,6 +34,8 @@ def bind_torch(threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Some kernels of a GPU have no such variant: there it warns.
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # Fresh memory is written before it is read: filling it first would cost a pass of its own.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def device(settings: Settings) -> torch.device:
@@ -44,6 +46,17 @@ def device(settings: Settings) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def precision(wanted: str, on: torch.device) -> str:
+    """The precision of products: `auto` is bfloat16 where the device multiplies it in hardware."""
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if on.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"
 
 
 def has_gpu(settings: Settings) -> bool:

@@ -42,6 +42,11 @@ def stamp(moment: datetime) -> str:
     return seconds + (f".{moment.microsecond:06}" if moment.microsecond else "")
 
 
+def microseconds(moment: datetime) -> int:
+    """A time as events in memory have it: microseconds since 1970."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Night:
     """The half-open interval `[start, end)`; both ends aware, in UTC.

@@ -5,7 +5,7 @@ An item's code is its row in `items` (sorted by `item_id`), a user's code its ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from nightshift import contracts
 from nightshift.errors import BadInput
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
+
+_KIND_CODES = {kind: 1 + place for place, kind in enumerate(contracts.EVENT_KINDS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,15 @@ class Histories:
     users: npt.NDArray[np.int64] | None = None
     """[users] whose history each row is: user codes of the snapshot, -1 for somebody it does not
     know. None: rows of nobody in particular."""
+    kinds: npt.NDArray[np.int8] | None = None
+    """[events] 1 + place in contracts.EVENT_KINDS; None: not told."""
+    targets: npt.NDArray[np.bool_] | None = None
+    """[events] those that are learnt, not only read; None: all."""
+    journey: Histories | None = None
+    """The same users with all they did, for a model that reads more than targets; None: no more
+    than this."""
+    now: int = 0
+    """When the next event is asked for (microseconds since 1970); 0: not told."""
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -58,7 +70,26 @@ class Histories:
         offsets = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
         rows = np.repeat(self.indptr[users], lengths) + offsets
         whose = None if self.users is None else self.users[users]
-        return Histories(indptr, self.items[rows], self.times[rows], whose)
+        return replace(
+            self,
+            indptr=indptr,
+            items=self.items[rows],
+            times=self.times[rows],
+            users=whose,
+            kinds=None if self.kinds is None else self.kinds[rows],
+            targets=None if self.targets is None else self.targets[rows],
+            journey=None if self.journey is None else self.journey.take(users),
+        )
+
+    def at(self, now: int) -> Histories:
+        """The same, asked at this time."""
+        journey = None if self.journey is None else self.journey.at(now)
+        return replace(self, now=now, journey=journey)
+
+    @property
+    def read(self) -> Histories:
+        """What a model reads of these users."""
+        return self if self.journey is None else self.journey
 
     @classmethod
     def from_codes(
@@ -69,11 +100,12 @@ class Histories:
         *,
         n_users: int,
         whose: npt.NDArray[np.int64] | None = None,
+        kinds: npt.NDArray[np.int8] | None = None,
     ) -> Histories:
         """From rows that are sorted by user already; `whose` as `users`."""
         indptr = np.zeros(n_users + 1, dtype=np.int64)
         np.cumsum(np.bincount(users, minlength=n_users), out=indptr[1:])
-        return cls(indptr, items.astype(np.int32), times.astype(np.int64), whose)
+        return cls(indptr, items.astype(np.int32), times.astype(np.int64), whose, kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +164,18 @@ class Snapshot:
         """`user_key`, `user` (Int64 code)."""
         return self.users.select("user_key").with_row_index("user").cast({"user": pl.Int64})
 
-    def code_events(self, events: pl.LazyFrame) -> pl.DataFrame:
-        """Target events as codes: `user` (null: unknown before start), `user_key`, `item`, `time`.
+    def code_events(
+        self, events: pl.LazyFrame, kinds: tuple[str, ...] | None = None
+    ) -> pl.DataFrame:
+        """Events as codes: `user` (null: unknown before start), `user_key`, `item`, `time`, `kind`.
 
         Sorted by user_key, time, tie; items outside the catalogue are left out.
+
+        Args:
+            kinds: of which events; None: of targets.
         """
         return (
-            events.filter(pl.col("kind").is_in(self.shop.target_kinds))
+            events.filter(pl.col("kind").is_in(kinds or self.shop.target_kinds))
             .join(self.item_codes.lazy(), on="item_id", how="inner")
             .join(self.user_codes.lazy(), on="user_key", how="left")
             .sort("user_key", "occurred_at", "tie", "item")
@@ -147,8 +184,19 @@ class Snapshot:
                 "user_key",
                 "item",
                 time=pl.col("occurred_at").dt.epoch("us"),
+                kind=pl.col("kind").replace_strict(_KIND_CODES, default=0, return_dtype=pl.Int8),
             )
             .collect()
+        )
+
+    @property
+    def journey_kinds(self) -> tuple[str, ...]:
+        """Kinds of events that a model may read: targets, and what else somebody did.
+
+        What was only shown to somebody says nothing of what they do.
+        """
+        return tuple(k for k in contracts.EVENT_KINDS if k != "impression") + tuple(
+            k for k in self.shop.target_kinds if k == "impression"
         )
 
     @cached_property
@@ -160,20 +208,31 @@ class Snapshot:
         Raises:
             BadInput: an event of a user that `users` does not list.
         """
-        coded = self.code_events(self.events())
+        coded = self.code_events(self.events(), self.journey_kinds)
         if coded["user"].null_count():
             raise BadInput(
                 "The snapshot has events of users it does not list.", hint="run collect again"
             )
+        return self.histories_of(coded, np.arange(self.users.height))
+
+    def histories_of(self, coded: pl.DataFrame, whose: npt.NDArray[np.int64]) -> Histories:
+        """Histories of targets, with the journey beside them where there is more than those.
+
+        Args:
+            coded: `user` (row of the result), `item`, `time`, `kind` of what is read, by user.
+            whose: see `Histories.users`.
+        """
+        wanted = coded["kind"].is_in([_KIND_CODES[kind] for kind in self.shop.target_kinds])
+        coded = coded.with_columns(target=wanted)
         if not self.shop.repeats:
-            coded = coded.unique(["user", "item"], keep="first", maintain_order=True)
-        return Histories.from_codes(
-            coded["user"].to_numpy(),
-            coded["item"].to_numpy(),
-            coded["time"].to_numpy(),
-            n_users=self.users.height,
-            whose=np.arange(self.users.height),
-        )
+            coded = coded.filter(
+                ~pl.col("target") | pl.struct("user", "item", "target").is_first_distinct()
+            )
+        targets = coded["target"].to_numpy()
+        made = _flat(coded.filter("target"), whose)
+        if targets.all():
+            return made
+        return replace(made, journey=replace(_flat(coded, whose), targets=targets))
 
     @cached_property
     def withheld(self) -> npt.NDArray[np.bool_]:
@@ -184,6 +243,17 @@ class Snapshot:
     def item_events(self) -> npt.NDArray[np.int64]:
         """[items] target events before start."""
         return self.items["events"].to_numpy()
+
+
+def _flat(coded: pl.DataFrame, whose: npt.NDArray[np.int64]) -> Histories:
+    return Histories.from_codes(
+        coded["user"].to_numpy(),
+        coded["item"].to_numpy(),
+        coded["time"].to_numpy(),
+        n_users=len(whose),
+        whose=whose,
+        kinds=coded["kind"].to_numpy(),
+    )
 
 
 def read_vectors(lake: Lake, manifest: Manifest) -> npt.NDArray[np.float32]:

@@ -86,7 +86,12 @@ def test_views_and_unknown_items_are_no_events(extended):
     inside = event_rows([("u4", "a", "view", at, 0), ("x", "gone", "purchase", at, 0)])
     found = extended(inside=inside)
     assert lists(found) == {"u2": [0, 1], "u4": [2]}
-    assert found.new.sum() == 0
+    # A model reads the view all the same: it learns nothing of it, and from it what comes next.
+    read = found.histories.read
+    assert read.of(1).tolist() == [2, 0]
+    assert read.targets is not None
+    assert read.targets.tolist() == [True, True, True, False]
+    assert found.new.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("repeats", [True, False])

@@ -10,7 +10,8 @@ from small_models import fresh, with_deltas
 from factories import commit
 from nightshift.lake import Lake
 from nightshift.recommend import checkpoint, ranker
-from nightshift.recommend.ranker import ModelRanker, left_aligned, own_items
+from nightshift.recommend.ranker import ModelRanker, own_items
+from nightshift.recommend.signals import left_aligned
 from nightshift.snapshot import Histories
 from nightshift.stages import STAGES
 from shop_by_hand import NIGHT, histories, settings_for, unit_vectors

@@ -113,8 +113,8 @@ def test_the_loss_is_sampled_softmax_with_the_target_never_its_own_negative():
             for place, target in enumerate(history):
                 seen = every[history[:-1]][None]
                 states = stored.model.users(seen, torch.tensor([len(history) - 1]))[0]
-                # Five shared negatives, all of them item 2; four of the user's own.
-                others = [n for n in [*pool * 5, *own * 4] if n >= 0 and n != target]
+                # Five shared negatives of a pool of one, item 2; four of the user's own.
+                others = [n for n in [*pool, *own * 4] if n >= 0 and n != target]
                 logits = torch.stack([states[place] @ every[n] for n in [target, *others]])
                 naive.append(-torch.log_softmax(logits, 0)[0].item())
     whole = histories(lists)

@@ -165,9 +165,9 @@ def real(real_settings, monkeypatch):
     settings, asked = real_settings, {}
     of = Validation.of
 
-    def look(snapshot, morning, settings):
+    def look(snapshot, morning, settings, *, asked_at):
         asked["inner"], asked["events"] = snapshot, morning.collect()
-        return of(snapshot, morning, settings)
+        return of(snapshot, morning, settings, asked_at=asked_at)
 
     monkeypatch.setattr(Validation, "of", look)
     outer = Snapshot(Lake.of(settings), stages.run("collect", REAL_NIGHT, settings).manifest)

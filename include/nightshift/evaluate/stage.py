@@ -34,6 +34,7 @@ from nightshift.evaluate.pool import (
 )
 from nightshift.evaluate.search import Search
 from nightshift.evaluate.window import Window, read_window
+from nightshift.night import microseconds
 from nightshift.ranking import Codes
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import StageContext
@@ -49,7 +50,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
     snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
     recipe = ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json")
     events = ctx.lake.scan(ctx.inputs["morning"], "events.parquet")
-    window = read_window(snapshot, events, tail_events=ctx.settings.generate.tail_events)
+    window = read_window(
+        snapshot,
+        events,
+        asked_at=microseconds(ctx.night.start),
+        tail_events=ctx.settings.generate.tail_events,
+    )
     ctx.seeds["bootstrap"] = ctx.settings.evaluate.bootstrap_seed
     frame, beyond = empty_metrics(), list[ResultRow]()
     searched = "not judged: the night has no events"

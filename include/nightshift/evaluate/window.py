@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,11 +49,14 @@ class Window:
         return users, indptr, self.items[mask]
 
 
-def read_window(snapshot: Snapshot, events: pl.LazyFrame, *, tail_events: int) -> Window:
+def read_window(
+    snapshot: Snapshot, events: pl.LazyFrame, *, tail_events: int, asked_at: int = 0
+) -> Window:
     """The window of a night.
 
     Args:
         events: contracts.EVENTS of `[start, end)`.
+        asked_at: when recommendations are asked for: the night's start, in microseconds.
         tail_events: at most this many target events before start: a tail item.
     """
     repeats = snapshot.shop.repeats
@@ -71,7 +74,7 @@ def read_window(snapshot: Snapshot, events: pl.LazyFrame, *, tail_events: int) -
     item = coded["item"].to_numpy().astype(np.int32)
     return Window(
         user_keys=users["user_key"].to_list(),
-        histories=_with_new(snapshot.histories.take(known), users.height - len(known)),
+        histories=_with_new(snapshot.histories.take(known).at(asked_at), users.height - len(known)),
         indptr=np.concatenate([[0], np.cumsum(users["n"].to_numpy())]).astype(np.int64),
         items=item,
         slices=_slices(
@@ -103,7 +106,13 @@ def _with_new(histories: Histories, new: int) -> Histories:
     indptr = np.concatenate([histories.indptr, np.full(new, histories.indptr[-1])])
     known = np.full(len(histories), -1) if histories.users is None else histories.users
     whose = np.concatenate([known, np.full(new, -1)]).astype(np.int64)
-    return Histories(indptr.astype(np.int64), histories.items, histories.times, whose)
+    journey = histories.journey
+    return replace(
+        histories,
+        indptr=indptr.astype(np.int64),
+        users=whose,
+        journey=None if journey is None else _with_new(journey, new),
+    )
 
 
 def _slices(

@@ -36,7 +36,7 @@ class Whitening:
         covariance = centred.T.astype(np.float64) @ centred / max(len(vectors) - 1, 1)
         values, directions = np.linalg.eigh(covariance)
         keep = np.argsort(values)[::-1][: min(features, vectors.shape[1])]
-        if values[keep[0]] <= _NO_SPREAD:
+        if len(keep) and values[keep[0]] <= _NO_SPREAD:
             # One text only (or none): nothing to spread. Items keep their embedding as it is.
             return cls(
                 np.zeros_like(mean, np.float32), np.eye(len(mean), len(keep), dtype=np.float32)

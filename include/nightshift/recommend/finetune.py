@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from nightshift.compute import set_up_torch
-from nightshift.night import Night
+from nightshift.night import Night, microseconds
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import known_items, sample_rows, training_set
 from nightshift.recommend.parallel import train_model
@@ -72,6 +72,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             seed,
             label=f"finetune {arm}",
             sequences=settings.sequence_batch,
+            full_softmax=settings.full_softmax,
         ),
     )
     embed = embedding(ctx.lake, ctx.settings)
@@ -117,10 +118,10 @@ def _learn_gap(
 ) -> list[float]:
     """Catch up on the events between the last state and this night (`on_gap = learn`)."""
     histories = snapshot.histories
-    since = Night.parse(parent_stats["interval"]).end.timestamp() * 1e6
+    read, since = histories.read, microseconds(Night.parse(parent_stats["interval"]).end)
     newer = np.add.reduceat(
-        np.append(histories.times >= since, False).astype(np.int64), histories.indptr[:-1]
-    ) * (histories.lengths > 0)
+        np.append(read.times >= since, False).astype(np.int64), read.indptr[:-1]
+    ) * (read.lengths > 0)
     return pass_over(
         stored, deltas, features, histories, newer, ctx, seed=seed, label="learn the gap"
     )
@@ -156,5 +157,6 @@ def pass_over(
             settings.negatives,
             seed,
             label=label,
+            full_softmax=settings.full_softmax,
         ),
     )

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -31,6 +30,7 @@ from nightshift.snapshot import Histories
 from nightshift.writer import save_tensors
 
 _MODEL, _DELTAS, _REAL, _EXTRA = "model.", "deltas.", "real.", "extra."
+_HISTORIES = ("indptr", "items", "times", "kinds", "targets")
 _WINDOWS = ("users", "first", "last", "learn_from")
 
 
@@ -119,15 +119,15 @@ def read_error(folder: Path) -> NightshiftError | None:
 def _flat(windows: Windows, prefix: str) -> dict[str, npt.NDArray[Any]]:
     """Windows with the items they are of."""
     histories = windows.histories
-    arrays: dict[str, npt.NDArray[Any]] = {"indptr": histories.indptr, "items": histories.items}
+    arrays: dict[str, npt.NDArray[Any]] = {
+        name: value for name in _HISTORIES if (value := getattr(histories, name)) is not None
+    }
     arrays |= {name: getattr(windows, name) for name in _WINDOWS}
     return {prefix + name: value for name, value in arrays.items()}
 
 
 def _windows(tensors: dict[str, npt.NDArray[Any]], prefix: str) -> Windows:
-    # Windows are of items alone: when something happened does not matter any more.
-    times = np.zeros(0, dtype=np.int64)
-    histories = Histories(tensors[prefix + "indptr"], tensors[prefix + "items"], times)
+    histories = Histories(**{n: tensors[prefix + n] for n in _HISTORIES if prefix + n in tensors})
     return Windows(histories, *(tensors[prefix + name] for name in _WINDOWS))
 
 

@@ -17,7 +17,7 @@ class Extended:
 
     histories: Histories
     user_keys: list[str]
-    new: npt.NDArray[np.int64]  # [users] events of the night, at the end of each history
+    new: npt.NDArray[np.int64]  # [users] events of the night, at the end of what is read of them
     last_time: npt.NDArray[np.int64]  # [users] microseconds since 1970, -1 without any event
 
 
@@ -27,9 +27,9 @@ def extend(snapshot: Snapshot, morning: pl.LazyFrame) -> Extended:
     Events of withheld items are left out, as they are in every snapshot: they judge, nobody learns
     them.
     """
-    before = snapshot.histories
+    before = snapshot.histories.read
     known = snapshot.users["user_key"].to_list()
-    coded = snapshot.code_events(morning)
+    coded = snapshot.code_events(morning, snapshot.journey_kinds)
     coded = coded.filter(~snapshot.withheld[coded["item"].to_numpy()])
     newcomers = coded.filter(pl.col("user").is_null())["user_key"].unique().sort().to_list()
     place = pl.DataFrame(
@@ -37,32 +37,25 @@ def extend(snapshot: Snapshot, morning: pl.LazyFrame) -> Extended:
         schema={"user_key": pl.String, "place": pl.Int64},
     )
     added = coded.join(place, on="user_key", how="left", maintain_order="left").select(
-        user=pl.coalesce("user", "place"), item="item", time="time", new=pl.lit(True)
+        "item", "time", "kind", user=pl.coalesce("user", "place"), new=pl.lit(True)
     )
     old = pl.DataFrame(
         {
             "user": np.repeat(np.arange(len(before)), before.lengths),
             "item": before.items,
             "time": before.times,
+            "kind": before.kinds,
             "new": np.zeros(len(before.items), dtype=bool),
         }
     )
-    together = pl.concat([old, added.cast(old.schema)]).sort("user", maintain_order=True)
-    if not snapshot.shop.repeats:
-        together = together.unique(["user", "item"], keep="first", maintain_order=True)
-    users = together["user"].to_numpy()
     n_users = len(known) + len(newcomers)
     whose = np.arange(n_users)
     whose[len(known) :] = -1
-    histories = Histories.from_codes(
-        users,
-        together["item"].to_numpy(),
-        together["time"].to_numpy(),
-        n_users=n_users,
-        whose=whose,
-    )
-    new = np.bincount(users, weights=together["new"].to_numpy(), minlength=n_users)
+    together = pl.concat([old, added.select(old.columns).cast(old.schema)])
+    histories = snapshot.histories_of(together.sort("user", maintain_order=True), whose)
     last_time = np.full(n_users, -1, dtype=np.int64)
     some = histories.lengths > 0
     last_time[some] = histories.times[histories.indptr[1:][some] - 1]
-    return Extended(histories, known + newcomers, new.astype(np.int64), last_time)
+    new = histories.read.lengths.copy()
+    new[: len(known)] -= before.lengths
+    return Extended(histories, known + newcomers, new, last_time)

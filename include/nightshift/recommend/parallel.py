@@ -17,7 +17,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from nightshift.compute import device, processes
+from nightshift.compute import device, precision, processes
 from nightshift.errors import StageFailed
 from nightshift.recommend.handover import Task, read_error, read_result, write_task
 from nightshift.recommend.model import Recommender
@@ -53,7 +53,7 @@ def train_model(
         StageFailed: a process failed, with its cause.
     """
     on, count = device(settings), processes(settings)
-    plan = replace(plan, device=str(on))
+    plan = replace(plan, device=str(on), precision=precision(settings.compute.precision, on))
     if count == 1 or not plan.works_on(data):
         return train(model, deltas, features, data, plan)
     backend = BACKENDS[on.type]

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from nightshift.lake import Lake
@@ -26,6 +27,7 @@ from nightshift.recommend import checkpoint
 from nightshift.recommend.checkpoint import Checkpoint
 from nightshift.recommend.features import Floats
 from nightshift.recommend.sample_texts import Profiles, mixed
+from nightshift.recommend.signals import left_aligned, newest_signals
 from nightshift.snapshot import Histories
 
 _RECENT, _DECAY = 10, 0.7
@@ -66,21 +68,25 @@ class ModelRanker:
 
     def scores(self, histories: Histories) -> Scores:
         """Dense scores [users, items]; memory is the caller's to bound."""
-        model = self.stored.model.eval()
-        length = model.settings.max_length
-        lengths = np.minimum(histories.lengths, length)
-        recent = left_aligned(histories, length)
-        with torch.inference_mode():
-            codes = torch.from_numpy(recent)
-            vectors = self.items[codes.clamp_min(0)] * (codes >= 0)[..., None]
-            ends = torch.from_numpy(lengths)
-            states = model.users(vectors, ends)[torch.arange(len(histories)), ends]
-            out: Scores = (states @ self.placed.T).numpy()
+        out: Scores = (self.states(histories) @ self.placed.T).numpy()
         if self.beta:
             out += np.float32(self.beta) * self.text_similarity(histories)
         if self.gamma:
             rows, codes, strength = own_items(histories)
             out[rows, codes] += np.float32(self.gamma) * strength
+        return out
+
+    def states(self, histories: Histories) -> Tensor:
+        """The model's state of each user: [users, D]."""
+        model, read = self.stored.model.eval(), histories.read
+        length = model.settings.max_length
+        ends = torch.from_numpy(np.minimum(read.lengths, length))
+        codes = torch.from_numpy(left_aligned(read, length))
+        users = torch.arange(len(read))
+        with torch.inference_mode():
+            vectors = self.items[codes.clamp_min(0)] * (codes >= 0)[..., None]
+            kinds, gaps = (torch.from_numpy(each) for each in newest_signals(read, length))
+            out: Tensor = model.users(vectors, ends, signals=(kinds, gaps))[users, ends]
         return out
 
     def text_similarity(self, histories: Histories) -> Scores:
@@ -144,20 +150,6 @@ def own_items(histories: Histories) -> tuple[Codes, Codes, Floats]:
     pairs, place = np.unique(rows * width + histories.items, return_inverse=True)
     strength = np.log1p(np.bincount(place, weights=weight)).astype(np.float32)
     return (pairs // width).astype(np.int32), (pairs % width).astype(np.int32), strength
-
-
-def left_aligned(histories: Histories, length: int) -> Codes:
-    """The last `length` items of every user from the left on, -1 behind them: [users, ≤length]."""
-    lengths = np.minimum(histories.lengths, length)
-    width = max(int(lengths.max(initial=0)), 1)
-    place = (histories.indptr[1:] - lengths)[:, None] + np.arange(width)[None, :]
-    inside = place < histories.indptr[1:, None]
-    if not len(histories.items):
-        return np.full((len(histories), width), -1, dtype=np.int32)
-    codes: Codes = np.where(
-        inside, histories.items[np.minimum(place, len(histories.items) - 1)], -1
-    ).astype(np.int32)
-    return codes
 
 
 def load(

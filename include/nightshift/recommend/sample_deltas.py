@@ -156,7 +156,9 @@ def _encode(stored: Checkpoint, base: Tensor, batches: list[Batch]) -> _Rows:
         for batch in batches:
             codes = torch.from_numpy(batch.inputs).long()
             vectors = base[codes.clamp_min(0)] * (codes >= 0)[..., None]
-            hidden = stored.model.users(vectors, torch.from_numpy(batch.lengths))
+            kinds, gaps = (torch.from_numpy(each) for each in batch.signals)
+            lengths = torch.from_numpy(batch.lengths)
+            hidden = stored.model.users(vectors, lengths, signals=(kinds, gaps))
             wanted = torch.from_numpy(batch.targets).long()
             states.append(hidden[wanted >= 0])
             targets.append(wanted[wanted >= 0])

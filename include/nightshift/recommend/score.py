@@ -17,6 +17,7 @@ import polars as pl
 
 from nightshift import contracts
 from nightshift.compute import set_up_torch
+from nightshift.night import microseconds
 from nightshift.progress import Progress
 from nightshift.recommend import ranker
 from nightshift.recommend.morning import extend
@@ -73,7 +74,8 @@ def recommend(ctx: StageContext, snapshot: Snapshot, champion: ranker.ModelRanke
     """The top N of every user active lately, as contracts.RECOMMENDATIONS."""
     settings = ctx.settings.score
     extended = extend(snapshot, ctx.lake.scan(ctx.inputs["morning"], "events.parquet"))
-    since = (ctx.night.end - timedelta(days=settings.active_days)).timestamp() * 1e6
+    asked_at = microseconds(ctx.night.end)
+    since = microseconds(ctx.night.end - timedelta(days=settings.active_days))
     active = np.flatnonzero(extended.last_time >= since)
     keys = pl.Series("user_key", extended.user_keys, dtype=pl.String)
     ids = snapshot.items["item_id"]
@@ -91,7 +93,7 @@ def recommend(ctx: StageContext, snapshot: Snapshot, champion: ranker.ModelRanke
         for start in range(0, len(active), settings.block):
             users = active[start : start + settings.block]
             codes, scores = champion.top_k(
-                extended.histories.take(users),
+                extended.histories.take(users).at(asked_at),
                 settings.top_n,
                 candidates=~snapshot.withheld,
                 exclude_seen=not snapshot.shop.repeats,

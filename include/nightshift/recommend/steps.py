@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.recommend.signals import Signals
 from nightshift.recommend.windows import Batch, Part, SampleWindows, Windows, batches
 
 _Ints = npt.NDArray[Any]
@@ -36,6 +37,10 @@ class Plan:
     device: str = "cpu"
     sequences: int = 64
     """Synthetic windows beside the real ones of a step, at most."""
+    full_softmax: int = 0
+    """With at most so many items to learn, all of them compete for every target."""
+    precision: str = "float32"
+    """Of the products: float32 or bfloat16."""
 
     def works_on(self, data: TrainingSet) -> bool:
         """Is there a step to take, and a row to take it on?"""
@@ -55,6 +60,18 @@ class TrainingSet:
     extra: SampleWindows | None = None
     """Synthetic sequences, on top of the real rows of every step."""
 
+    def every_item(self, plan: Plan) -> bool:
+        """Do all items of the pool compete in a step, or some that are drawn?"""
+        return len(self.negative_pool) <= plan.full_softmax
+
+    def learnable(self) -> _Ints:
+        """Codes of all items that rows may name: the pool, then the others, each ascending."""
+        named = [] if self.extra is None else [self.extra.windows.histories.items]
+        named += [] if self.hard is None else [self.hard.ravel()]
+        others = np.unique(np.concatenate([*named, self.windows.histories.items]))
+        others = others[(others >= 0) & ~np.isin(others, self.negative_pool)]
+        return np.concatenate([self.negative_pool, others])
+
     def extra_per_step(self, plan: Plan) -> int:
         """Synthetic windows in a step: each comes as often as a real one, or as the plan allows."""
         if self.extra is None or not len(self.extra):
@@ -68,7 +85,7 @@ class Items(NamedTuple):
 
     inputs: _Ints  # [B, L]
     targets: _Ints  # [B, L + 1]
-    negatives: _Ints  # [n], shared by all rows
+    negatives: _Ints | None  # [n] distinct ones, shared by all rows; None: the whole pool
     hard: _Ints | None = None  # [B, K], each row's own
 
 
@@ -77,6 +94,7 @@ class Rows(NamedTuple):
 
     items: Items
     lengths: _Ints  # [B]
+    signals: Signals
     weights: npt.NDArray[np.float32] | None = None  # [B] of their losses; None: 1
 
     def of(self, part: Part) -> Rows:
@@ -86,6 +104,7 @@ class Rows(NamedTuple):
         return Rows(
             Items(items.inputs[some], items.targets[some], items.negatives, hard),
             self.lengths[some],
+            Signals(*(each[some] for each in self.signals)),
             None if self.weights is None else self.weights[some],
         )
 
@@ -106,14 +125,20 @@ def draw(data: TrainingSet, plan: Plan, n_items: int, id_dropout: float) -> Iter
     synthetic = _synthetic(data, plan)
     for batch in batches(data.windows, plan.batch, rng[_BATCHES]):
         hard = None if data.hard is None else _draw_hard(data.hard[batch.users], rng[_HARD])
-        negatives = rng[_NEGATIVES].choice(data.negative_pool, plan.negatives)
+        negatives = None
+        if not data.every_item(plan):
+            negatives = rng[_NEGATIVES].choice(
+                data.negative_pool, min(plan.negatives, len(data.negative_pool)), replace=False
+            )
         # Drawn for the whole catalogue: the same items lose their id in every arm.
         shown = rng[_SHOWN].random(n_items, dtype=np.float32) >= id_dropout
-        groups = [Rows(Items(batch.inputs, batch.targets, negatives, hard), batch.lengths)]
+        items = Items(batch.inputs, batch.targets, negatives, hard)
+        groups = [Rows(items, batch.lengths, batch.signals)]
         if data.extra is not None and synthetic is not None:
             made = next(synthetic)
             items = Items(made.inputs, made.targets, negatives)
-            groups.append(Rows(items, made.lengths, data.extra.weights[made.users]))
+            weights = data.extra.weights[made.users]
+            groups.append(Rows(items, made.lengths, made.signals, weights))
         yield Step(tuple(groups), shown)
 
 
@@ -132,6 +157,18 @@ def _draw_hard(table: npt.NDArray[np.int32], rng: np.random.Generator) -> npt.ND
     return np.take_along_axis(table, place, axis=1)
 
 
+def placed(groups: Sequence[Rows], place_of: _Ints) -> tuple[Rows, ...]:
+    """Every code as its place in a table that has them all (-1 stays -1)."""
+    return tuple(
+        rows._replace(
+            items=Items(
+                *(None if a is None else np.where(a >= 0, place_of[a], -1) for a in rows.items)
+            )
+        )
+        for rows in groups
+    )
+
+
 def recode(groups: Sequence[Rows]) -> tuple[_Ints, tuple[Rows, ...]]:
     """The distinct items of some rows, and every array as places among them (-1 stays -1)."""
     arrays = [array for rows in groups for array in rows.items if array is not None]
@@ -145,6 +182,6 @@ def recode(groups: Sequence[Rows]) -> tuple[_Ints, tuple[Rows, ...]]:
         for array, end in zip(arrays, ends, strict=True)
     )
     return distinct, tuple(
-        rows._replace(items=Items(*(next(coded) for array in rows.items if array is not None)))
+        rows._replace(items=Items(*(None if a is None else next(coded) for a in rows.items)))
         for rows in groups
     )

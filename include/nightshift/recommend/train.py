@@ -1,4 +1,6 @@
-"""The training loop: sampled softmax over shared negatives, on what customers did.
+"""The training loop: softmax over the items that compete, on what customers did.
+
+In a small catalogue they are all items with events, in a large one some that are drawn for a step.
 
 Arms with the same seed draw the same batches, negatives and dropout, so that a difference between
 them is the samples' doing and not the dice's. Hard negatives take part in it, and synthetic
@@ -7,22 +9,28 @@ sequences on top of the real rows; samples that name items come after it (`sampl
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from nightshift.compute import out_of_memory
 from nightshift.progress import Progress
 from nightshift.recommend.model import Recommender
-from nightshift.recommend.steps import Plan, Rows, Step, TrainingSet, draw, recode
+from nightshift.recommend.softmax import softmax_loss
+from nightshift.recommend.steps import Plan, Rows, Step, TrainingSet, draw, placed, recode
 from nightshift.recommend.windows import Part
 from nightshift.recommend.world import ALONE, World
 
 _WARM_UP = 0.05
 """Share of the steps in which the learning rate rises from zero."""
 _MAX_NORM = 1.0
+_ID_SPREAD = 0.02
+"""Standard deviation of an id that starts without text to start from (BERT's)."""
+_DICE_OF_ITEMS = 1 << 42
 _DICE_APART = 1 << 40
 """Between the dropout's seeds of real and synthetic rows: farther than any run has steps."""
 
@@ -43,7 +51,8 @@ class IdDeltas:
         self.first, self.second = torch.zeros_like(self.table), torch.zeros_like(self.table)
         self.steps = torch.zeros(len(self.table), device=self.table.device)
 
-    def move(self, rows: Tensor, gradient: Tensor, rate: float) -> None:
+    @torch.no_grad()
+    def move(self, rows: Tensor | slice, gradient: Tensor, rate: float) -> None:
         """One Adam step of `rows` [n] along `gradient` [n, D]."""
         beta1, beta2 = 0.9, 0.98
         self.steps[rows] += 1
@@ -51,8 +60,35 @@ class IdDeltas:
         first = self.first[rows].mul_(beta1).add_(gradient, alpha=1 - beta1)
         second = self.second[rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         self.first[rows], self.second[rows] = first, second
-        step = (first / (1 - beta1**count)) / ((second / (1 - beta2**count)).sqrt() + 1e-8)
-        self.table[rows] -= rate * step
+        spread = (second / (1 - beta2**count)).sqrt_().add_(1e-8)
+        self.table[rows] -= (first / (1 - beta1**count)).div_(spread).mul_(rate)
+
+    def of(self, codes: Tensor) -> IdDeltas:
+        """A table of these rows alone, their moments with them."""
+        return self._each(lambda table: table[codes])
+
+    def to(self, device: torch.device) -> IdDeltas:
+        """On this device; itself where it is there already."""
+        if self.table.device == device:
+            return self
+        return self._each(lambda table: table.to(device))
+
+    def take(self, learnt: IdDeltas, codes: Tensor | None) -> None:
+        """Bring home what was learnt in a table of `codes`; None: of all rows."""
+        if learnt is self:
+            return
+        for name, table in vars(self).items():
+            found = getattr(learnt, name).to(table.device)
+            if codes is None:
+                table.copy_(found)
+            else:
+                table[codes] = found
+
+    def _each(self, changed: Callable[[Tensor], Tensor]) -> IdDeltas:
+        made = IdDeltas(changed(self.table))
+        made.first, made.second = changed(self.first), changed(self.second)
+        made.steps = changed(self.steps)
+        return made
 
 
 @out_of_memory()
@@ -72,42 +108,130 @@ def train(
     """
     if not plan.works_on(data):
         return []
-    device = torch.device(plan.device)
-    home, deltas = deltas, deltas if device.type == "cpu" else IdDeltas(deltas.table.to(device))
-    features = features.to(device)
-    model.to(device).train()
-    parameters = [p for name, p in model.named_parameters() if not name.startswith("query.")]
-    optimiser = torch.optim.AdamW(
-        parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
-    )
-    steps = draw(data, plan, len(features), model.settings.id_dropout)
+    run = _Run(model, deltas, features, data, plan, world)
     losses: list[float] = []
-    shown = world.rank == 0
-    with Progress(plan.label, total=plan.steps, unit="steps", shown=shown) as progress:
-        for number in range(plan.steps):
-            rate = plan.learning_rate * _schedule(number, plan.steps)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            step = next(steps)
-            codes, groups = recode(step.groups)
-            rows = torch.from_numpy(codes).to(device)
-            delta = deltas.table[rows].requires_grad_()
-            optimiser.zero_grad(set_to_none=True)
-            step = step._replace(groups=groups)
-            dice = plan.seed * 1_000_003 + number
-            loss = _backward(model, features, rows, delta, step, world, dice)
-            world.add_up([*(_gradient(tensor) for tensor in (*parameters, delta)), loss])
-            torch.nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
-            optimiser.step()
-            with torch.no_grad():
-                deltas.move(rows, _gradient(delta), rate)
-            losses.append(float(loss))
+    with Progress(plan.label, total=plan.steps, unit="steps", shown=world.rank == 0) as progress:
+        for number, step in zip(range(plan.steps), run.steps(), strict=False):
+            losses.append(run.take(number, step))
             progress.add(1, f"loss {losses[-1]:.3f}")
-    model.to("cpu").eval()
-    if home is not deltas:
-        home.table.copy_(deltas.table)
+    run.end()
     tenths = np.array_split(np.asarray(losses), min(10, len(losses)))
     return [round(float(part.mean()), 5) for part in tenths]
+
+
+class _Run:
+    """One training run: where its tensors are, and its optimiser.
+
+    With the full softmax every step has the same items, so their features, ids and moments are
+    gathered once; otherwise each step gathers those of its own.
+    """
+
+    def __init__(
+        self,
+        model: Recommender,
+        deltas: IdDeltas,
+        features: Tensor,
+        data: TrainingSet,
+        plan: Plan,
+        world: World,
+    ) -> None:
+        self.model, self.data, self.plan, self.world = model, data, plan, world
+        self.device = torch.device(plan.device)
+        self.precision = getattr(torch, plan.precision)
+        self.home, self.codes, self.place_of = deltas, None, np.zeros(0, np.int64)
+        self.n_items = len(features)
+        if data.every_item(plan):
+            self.codes = torch.from_numpy(data.learnable())
+            self.place_of = np.full(self.n_items, -1)
+            self.place_of[self.codes] = np.arange(len(self.codes))
+            deltas, features = deltas.of(self.codes), features[self.codes]
+        self.deltas, self.features = deltas.to(self.device), features.to(self.device)
+        if not features.shape[1]:
+            self._start_ids()
+        model.to(self.device).train()
+        self.parameters = [p for name, p in model.named_parameters() if name != "query.weight"]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+        )
+
+    def _start_ids(self) -> None:
+        """Without text all items would start alike: those that were never moved get a place."""
+        dice = torch.Generator().manual_seed(self.plan.seed)
+        table = self.deltas.table
+        noise = torch.randn(table.shape, generator=dice).to(table.device) * _ID_SPREAD
+        table += noise * (self.deltas.steps == 0)[:, None] * (table == 0).all(1, keepdim=True)
+
+    def steps(self) -> Iterator[Step]:
+        return draw(self.data, self.plan, self.n_items, self.model.settings.id_dropout)
+
+    def take(self, number: int, step: Step) -> float:
+        """One step; returns the mean loss of its real rows."""
+        rate = self.plan.learning_rate * _schedule(number, self.plan.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        if self.codes is None:
+            codes, groups = recode(step.groups)
+            rows: Tensor | slice = torch.from_numpy(codes).to(self.device)
+        else:
+            codes, groups = self.codes.numpy(), placed(step.groups, self.place_of)
+            rows = slice(None)
+        delta = self.deltas.table[rows].detach().requires_grad_()
+        shown = torch.from_numpy(step.shown[codes]).to(self.device)[:, None]
+        self.optimiser.zero_grad(set_to_none=True)
+        dice = self.plan.seed * 1_000_003 + number
+        loss = self._backward(rows, delta * shown, groups, dice)
+        self.world.add_up([*(_gradient(tensor) for tensor in (*self.parameters, delta)), loss])
+        torch.nn.utils.clip_grad_norm_(self.parameters, _MAX_NORM)
+        self.optimiser.step()
+        self.deltas.move(rows, _gradient(delta), rate)
+        return float(loss)
+
+    def _backward(
+        self,
+        rows: Tensor | slice,
+        given: Tensor,
+        groups: tuple[Rows, ...],
+        seed: int,
+    ) -> Tensor:
+        """Gradients of this rank's rows; returns their share of the real rows' mean loss.
+
+        What synthetic rows cost is divided by the number of the real targets: they come on top,
+        and leave every real row the weight it has without them.
+
+        Args:
+            rows: of the features: the step's distinct items [n]; its arrays are places in it.
+            given: what is shown of their id parts [n, D].
+            seed: of the dropout.
+        """
+        wanted = int((groups[0].items.targets >= 0).sum())
+        parts = [self.world.part(len(group.lengths)) for group in groups]
+        if self.world.size > 1:
+            groups = tuple(
+                group if part is None else group.of(part)
+                for group, part in zip(groups, parts, strict=True)
+            )
+        torch.manual_seed(seed + _DICE_OF_ITEMS)
+        vectors = F.dropout(
+            self.model.items(self.features[rows], given), self.model.settings.item_dropout
+        )
+        pool = len(self.data.negative_pool) if self.codes is not None else None
+        sums = []
+        for number, (group, part) in enumerate(zip(groups, parts, strict=True)):
+            # Dice of its own for each group: the real rows' fall as they do without the others.
+            torch.manual_seed(seed + number * _DICE_APART)
+            if len(group.lengths):
+                loss = _loss(self.model, vectors, group, part, pool, self.precision)
+                sums.append((number, loss / wanted))
+        if not sums:
+            return torch.zeros((), device=self.device)
+        torch.stack([each for _, each in sums]).sum().backward()
+        zero = torch.zeros((), device=self.device)
+        return sum((each.detach() for n, each in sums if not n), zero)
+
+    def end(self) -> None:
+        """Bring home what was learnt."""
+        self.model.to("cpu").eval()
+        self.home.take(self.deltas, self.codes)
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -118,49 +242,6 @@ def _schedule(step: int, steps: int) -> float:
     return 1.0 - 0.9 * (step - warm) / max(1, steps - warm)
 
 
-def _backward(
-    model: Recommender,
-    features: Tensor,
-    rows: Tensor,
-    delta: Tensor,
-    step: Step,
-    world: World,
-    seed: int,
-) -> Tensor:
-    """Gradients of this rank's rows; returns their share of the real rows' mean loss.
-
-    What synthetic rows cost is divided by the number of the real targets: they come on top, and
-    leave every real row the weight it has without them.
-
-    Args:
-        features: of the catalogue [items, P].
-        rows: codes of the step's distinct items [n]; its arrays are places in it.
-        delta: their id parts [n, D].
-        seed: of the dropout.
-    """
-    device = features.device
-    wanted = int((step.groups[0].items.targets >= 0).sum())
-    given = delta * torch.from_numpy(step.shown).to(device)[rows, None]
-    parts = [world.part(len(group.lengths)) for group in step.groups]
-    groups = step.groups
-    if world.size > 1:
-        groups = tuple(g if p is None else g.of(p) for g, p in zip(groups, parts, strict=True))
-        used, groups = recode(groups)
-        mine = torch.from_numpy(used).to(device)
-        rows, given = rows[mine], given[mine]
-    vectors = model.items(features[rows], given)
-    sums = []
-    for number, (group, part) in enumerate(zip(groups, parts, strict=True)):
-        # Dice of its own for each group: the real rows' fall as they do without the others.
-        torch.manual_seed(seed + number * _DICE_APART)
-        if len(group.lengths):
-            sums.append((number, _losses(model, vectors, group, part).sum() / wanted))
-    if not sums:
-        return torch.zeros((), device=device)
-    torch.stack([each for _, each in sums]).sum().backward()
-    return sum((each.detach() for n, each in sums if not n), torch.zeros((), device=device))
-
-
 def _gradient(tensor: Tensor) -> Tensor:
     """Of one step; zero where this rank had no row to learn from."""
     if tensor.grad is None:
@@ -169,30 +250,48 @@ def _gradient(tensor: Tensor) -> Tensor:
     return gradient
 
 
-def _losses(model: Recommender, vectors: Tensor, rows: Rows, part: Part | None) -> Tensor:
-    """Cross-entropy of each target among itself and the negatives, weighted: [T]."""
+def _loss(
+    model: Recommender,
+    vectors: Tensor,
+    rows: Rows,
+    part: Part | None,
+    pool: int | None,
+    precision: torch.dtype,
+) -> Tensor:
+    """Weighted cross-entropy of the targets, each among itself and the negatives, summed.
+
+    Args:
+        vectors: of the step's items [n, D].
+        pool: with the full softmax, how many of them compete: the first ones.
+    """
     device, items = vectors.device, rows.items
     lengths = torch.from_numpy(rows.lengths).to(device)
-    inputs, targets, negatives = (
-        torch.from_numpy(array).to(device)
-        for array in (items.inputs, items.targets, items.negatives)
-    )
-    history = vectors[inputs.clamp_min(0)] * (inputs >= 0)[..., None]
-    states = model.users(history, lengths, part)  # [B, L + 1, D]
+    inputs, targets = (torch.from_numpy(a).to(device) for a in (items.inputs, items.targets))
+    low = precision != torch.float32
+    with torch.autocast(device.type, precision, enabled=low):
+        history = F.embedding(inputs.clamp_min(0), vectors) * (inputs >= 0)[..., None]
+        kinds, gaps = (torch.from_numpy(each).to(device) for each in rows.signals)
+        states = model.users(history, lengths, part, (kinds, gaps))  # [B, L + 1, D]
     counted = targets >= 0
-    state, target = states[counted], targets[counted]  # [T, D], [T]
-    positive = (state * vectors[target]).sum(-1, keepdim=True)  # [T, 1]
-    shared = state @ vectors[negatives].T  # [T, negatives]
-    shared = shared.masked_fill(negatives[None, :] == target[:, None], float("-inf"))
-    logits = [positive, shared]
+    state, target = states[counted].float(), targets[counted]  # [T, D], [T]
+    own = (state * F.embedding(target, vectors)).sum(-1, keepdim=True)  # [T, 1]
+    if items.negatives is None:
+        table = vectors[:pool]
+        places = torch.where(target < len(table), target, -1)
+    else:
+        negatives = torch.from_numpy(items.negatives).to(device)
+        table = vectors[negatives]
+        place_of = torch.full((len(vectors),), -1, device=device)
+        place_of[negatives] = torch.arange(len(negatives), device=device)
+        places = place_of[target]
     if items.hard is not None:
-        hard = torch.from_numpy(items.hard).to(device)
-        own = hard[:, None, :].expand(-1, targets.shape[1], -1)[counted]  # [T, hard]
-        scores = (state[:, None, :] * vectors[own.clamp_min(0)]).sum(-1)
-        logits.append(scores.masked_fill((own < 0) | (own == target[:, None]), float("-inf")))
-    joined = torch.cat(logits, dim=1)
-    losses = joined.logsumexp(dim=1) - positive[:, 0]
-    if rows.weights is None:
-        return losses
-    weights = torch.from_numpy(rows.weights).to(device)
-    return losses * weights[:, None].expand_as(targets)[counted]
+        theirs = torch.from_numpy(items.hard).to(device)
+        hard = theirs[:, None, :].expand(-1, targets.shape[1], -1)[counted]  # [T, hard]
+        scores = (state[:, None, :] * vectors[hard.clamp_min(0)]).sum(-1)
+        none = (hard < 0) | (hard == target[:, None])
+        own = torch.cat([own, scores.masked_fill(none, float("-inf"))], dim=1)
+    weights = None
+    if rows.weights is not None:
+        each = torch.from_numpy(rows.weights).to(device)
+        weights = each[:, None].expand_as(targets)[counted]
+    return softmax_loss(state, table, own, places, weights=weights, precision=precision)

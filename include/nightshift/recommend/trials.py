@@ -115,6 +115,7 @@ class Trials:
                 SEED,
                 label=f"tune with {' and '.join(names)}" if names else "tune the control",
                 sequences=finetune.sequence_batch,
+                full_softmax=finetune.full_softmax,
             ),
         )
         return stored

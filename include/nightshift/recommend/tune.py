@@ -19,7 +19,7 @@ from nightshift import stages
 from nightshift.compute import set_up_torch
 from nightshift.errors import BadInput
 from nightshift.lake import Lake
-from nightshift.night import Night
+from nightshift.night import Night, microseconds
 from nightshift.nights import run_parts
 from nightshift.recommend.candidates import (
     GROUPS,
@@ -177,7 +177,10 @@ def _trials(ctx: StageContext, inner: Night, settings: Settings) -> Trials:
     hidden = Snapshot(lake, ctx.inputs["snapshot"]).items.lazy().filter("withheld")
     morning = lake.scan(lake.get("morning", of_night), "events.parquet")
     validation = Validation.of(
-        snapshot, morning.join(hidden.select("item_id"), on="item_id", how="anti"), settings
+        snapshot,
+        morning.join(hidden.select("item_id"), on="item_id", how="anti"),
+        settings,
+        asked_at=microseconds(inner.start),
     )
     accepted = lake.read(lake.get("inspection", of_night), "accepted.parquet")
     return Trials(

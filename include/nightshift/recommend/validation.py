@@ -33,7 +33,9 @@ class Validation:
     exclude_seen: bool
 
     @classmethod
-    def of(cls, snapshot: Snapshot, morning: pl.LazyFrame, settings: Settings) -> Self:
+    def of(
+        cls, snapshot: Snapshot, morning: pl.LazyFrame, settings: Settings, *, asked_at: int = 0
+    ) -> Self:
         """Targets of the inner night by slice: overall and warm (natural), cold (no events)."""
         coded = snapshot.code_events(morning).filter(pl.col("user").is_not_null())
         wanted = coded.select("user", "item").unique().sort("user", "item")
@@ -63,7 +65,10 @@ class Validation:
             for name, keep in parts.items()
         }
         return cls(
-            snapshot.histories.take(users), relevant, ~snapshot.withheld, not snapshot.shop.repeats
+            snapshot.histories.take(users).at(asked_at),
+            relevant,
+            ~snapshot.withheld,
+            not snapshot.shop.repeats,
         )
 
     def judge(self, ranker: ModelRanker, betas: tuple[float, ...]) -> dict[float, dict[str, Any]]:

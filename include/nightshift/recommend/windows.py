@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.recommend.signals import Signals, Small, gaps_of
 from nightshift.snapshot import Histories
 
 Ints = npt.NDArray[np.int64]
@@ -49,11 +51,15 @@ class Batch:
     targets: Codes  # [B, L + 1] item codes, -1 where nothing is predicted
     lengths: Ints  # [B] inputs that count
     users: Ints  # [B]
+    signals: Signals
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Windows:
-    """Windows over flat histories: items `[first, last)`, targets from `learn_from` on."""
+    """Windows over flat histories: items `[first, last)`, targets from `learn_from` on.
+
+    Of a journey only the targets are learnt; the other events are read.
+    """
 
     histories: Histories
     users: Ints
@@ -65,9 +71,14 @@ class Windows:
     def __len__(self) -> int:
         return len(self.users)
 
+    @cached_property
+    def gaps(self) -> Small:
+        return gaps_of(self.histories)
+
     @classmethod
     def cover(cls, histories: Histories, max_length: int) -> Windows:
         """Every history cut into consecutive windows, newest first: each item is a target once."""
+        histories = histories.read
         counts = -(-histories.lengths // max_length)
         users = np.repeat(np.arange(len(histories)), counts)
         nth = np.arange(len(users)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -79,7 +90,12 @@ class Windows:
 
     @classmethod
     def newest(cls, histories: Histories, new: Ints, max_length: int) -> Windows:
-        """The newest window of each user, learning only its last `new[u]` items (0: no window)."""
+        """The newest window of each user, learning only its last `new[u]` items (0: no window).
+
+        Args:
+            new: counts of what the histories `read`.
+        """
+        histories = histories.read
         users = np.flatnonzero(new > 0)
         last = histories.indptr[users + 1]
         learn_from = np.maximum(last - np.minimum(new[users], max_length), histories.indptr[users])
@@ -94,16 +110,23 @@ class Windows:
         width = int(size.max())
         place = first[:, None] + np.arange(width)[None, :]
         inside = place < last[:, None]
-        items = np.where(
-            inside, self.histories.items[np.minimum(place, len(self.histories.items) - 1)], -1
-        )
+        place = np.minimum(place, len(self.histories.items) - 1)
+        items = np.where(inside, self.histories.items[place], -1)
         learn = inside & (place >= self.learn_from[rows][:, None])
+        if self.histories.targets is not None:
+            learn &= self.histories.targets[place]
         # The first item of a window is predicted by the start token, only where the history starts.
         learn[:, 0] &= from_start
         targets = np.where(learn, items, -1)
         inputs = np.where(np.arange(width)[None, :] < (size - 1)[:, None], items, -1)[:, :-1]
+        kinds = self.histories.kinds
+        told = np.zeros(inputs.shape, np.int8) if kinds is None else kinds[place[:, :-1]]
         return Batch(
-            inputs.astype(np.int32), targets.astype(np.int32), size - 1, users.astype(np.int64)
+            inputs.astype(np.int32),
+            targets.astype(np.int32),
+            size - 1,
+            users.astype(np.int64),
+            Signals(np.where(inputs >= 0, told, 0), np.where(inside, self.gaps[place], 0)),
         )
 
 
@@ -152,4 +175,5 @@ class SampleRows:
         inputs = self.contexts[rows, : max(int(lengths.max()), 1)]
         targets = np.full((len(rows), inputs.shape[1] + 1), -1, dtype=np.int32)
         targets[np.arange(len(rows)), lengths] = self.targets[rows]
-        return Batch(inputs, targets, lengths, np.full(len(rows), -1))
+        nothing = Signals(np.zeros(inputs.shape, np.int8), np.zeros(targets.shape, np.int8))
+        return Batch(inputs, targets, lengths, np.full(len(rows), -1), nothing)

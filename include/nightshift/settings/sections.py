@@ -109,12 +109,24 @@ class ModelSettings(Section):
 
     dim: int = Field(64, ge=8)
     layers: int = Field(2, ge=1)
+    layer: Literal["sasrec", "ligr"] = Field(
+        "sasrec", description="plain blocks, or gated ones with SwiGLU (eSASRec's)"
+    )
     heads: int = Field(2, ge=1)
+    feedforward: int = Field(4, ge=1, description="width of the inner layer, in dims")
     max_length: int = Field(50, ge=2)
+    signals: bool = Field(
+        True, description="read the events' kinds, the time between them, and how long ago it is"
+    )
     dropout: float = Field(0.2, ge=0, lt=1)
+    item_dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout of item vectors, where read and where ranked alike"
+    )
     id_dropout: float = Field(0.3, ge=0, lt=1, description="share of items shown by text alone")
     id_norm: float = Field(1.0, gt=0, description="bound of the id delta relative to the text part")
-    features: int = Field(384, ge=8, description="text features kept by the whitening")
+    features: int = Field(
+        384, ge=0, description="text features kept by the whitening; 0: items are their ids alone"
+    )
 
 
 class FinetuneSettings(Section):
@@ -128,6 +140,9 @@ class FinetuneSettings(Section):
     refresh_passes: int = Field(4, ge=0, description="passes over the night's own events")
     batch: int = Field(128, ge=1, description="user windows per step")
     negatives: int = Field(1024, ge=1, description="shared sampled negatives per step")
+    full_softmax: int = Field(
+        2048, ge=0, description="with at most so many items with events, all of them compete"
+    )
     sequence_batch: int = Field(
         64, ge=1, description="synthetic sequences beside the real windows of a step, at most"
     )
