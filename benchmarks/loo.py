@@ -70,6 +70,11 @@ class Split:
     def n_items(self) -> int:
         return int(self.items.max()) + 1
 
+    def times(self, copies: int) -> Split:
+        """The same users so many times, as if each were several people."""
+        lengths = np.tile(np.diff(self.indptr), copies)
+        return Split(np.tile(self.items, copies), np.concatenate([[0], np.cumsum(lengths)]))
+
     def before(self, last: int) -> Histories:
         """Every history without its `last` newest items."""
         lengths = np.diff(self.indptr) - last
