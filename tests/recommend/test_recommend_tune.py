@@ -32,9 +32,13 @@ def context(shop, past, **options):
     return StageContext(NIGHT, shop.settings, shop.lake, {}, inputs, None)
 
 
+def inner_of(ctx):
+    return tune.inner_night(Snapshot(ctx.lake, ctx.inputs["snapshot"]), ctx.night, ctx.settings)
+
+
 def test_the_inner_night_is_the_newest_ninth_from_a_midnight_on(tmp_path):
     ctx = context(Shop.at(tmp_path), past_events({"u": ["i00", "i01"] * 108}, days=9))
-    inner, _ = tune.inner_night(ctx)
+    inner, _ = inner_of(ctx)
     # Of 216 hourly events, the first eight ninths end an hour before the last midnight.
     assert inner == Night(NIGHT.start - timedelta(days=2), NIGHT.start, inner=True)
     assert inner.key != Night(inner.start, inner.end).key
@@ -42,13 +46,13 @@ def test_the_inner_night_is_the_newest_ninth_from_a_midnight_on(tmp_path):
 
 def test_a_history_of_one_day_is_cut_at_the_moment(tmp_path):
     past = past_events({"u": ["i00"] * 19}, days=1)
-    inner, _ = tune.inner_night(context(Shop.at(tmp_path), past))
+    inner, _ = inner_of(context(Shop.at(tmp_path), past))
     assert (inner.start, inner.end) == (NIGHT.start - timedelta(hours=8), NIGHT.start)
 
 
 def test_inner_settings_withhold_a_tenth_on_top_and_make_tunable_samples_only(tmp_path):
     shop = Shop.at(tmp_path, collect={"withhold": [{"share": 0.2, "salt": 4}]})
-    inner, settings = tune.inner_night(context(shop, past_events(wandering(20))))
+    inner, settings = inner_of(context(shop, past_events(wandering(20))))
     found = [(entry.share, entry.salt) for entry in settings.collect.withhold]
     assert found[0] == (0.2, 4)
     assert [share for share, _ in found] == [0.2, 0.1]
@@ -61,7 +65,7 @@ def test_an_inner_night_has_a_budget_of_its_own_beside_the_nights(tmp_path):
     budget = {"samples": 900, "tokens": 1001, "seconds": 80.0, "money": 0.5}
     shop = Shop.at(tmp_path, generate={"budget": budget}, tune={"budget_share": 0.25})
 
-    _, settings = tune.inner_night(context(shop, past_events(wandering(20))))
+    _, settings = inner_of(context(shop, past_events(wandering(20))))
 
     # As many samples as a weight is chosen for; of what is paid for, the share.
     quarter = {"samples": 900, "tokens": 250, "seconds": 20.0, "money": 0.125}
@@ -75,7 +79,7 @@ def test_a_history_without_length_cannot_be_cut(tmp_path, times):
     at = NIGHT.start - timedelta(days=1)
     past = event_rows([("u", f"i{n:02}", "purchase", at, n) for n in range(times)])
     with pytest.raises(BadInput, match="too few events"):
-        tune.inner_night(context(Shop.at(tmp_path), past, users=["u"]))
+        inner_of(context(Shop.at(tmp_path), past, users=["u"]))
 
 
 # --- carrying the recipe ----------------------------------------------------------------------

@@ -51,7 +51,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
         if ctx.night.start - as_of < timedelta(days=ctx.settings.tune.every_days):
             return _carry_on(ctx)
     set_up_torch(ctx.settings)
-    inner, settings = inner_night(ctx)
+    snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
+    inner, settings = inner_night(snapshot, ctx.night, ctx.settings)
     log.info("tune: inner night %s", inner.key)
     lost = _prepare(inner, settings)
     trials = _trials(ctx, inner, settings)
@@ -105,14 +106,13 @@ def _carry_on(ctx: StageContext) -> dict[str, Any]:
     return {"recipe_id": recipe.stats["recipe_id"], "tuned_as_of": recipe.stats["tuned_as_of"]}
 
 
-def inner_night(ctx: StageContext) -> tuple[Night, Settings]:
+def inner_night(snapshot: Snapshot, night: Night, settings: Settings) -> tuple[Night, Settings]:
     """The night cut out of the past, and the settings it runs under.
 
     Raises:
         BadInput: too little history to cut anything out of.
     """
-    tune = ctx.settings.tune
-    snapshot = Snapshot(ctx.lake, ctx.inputs["snapshot"])
+    tune = settings.tune
     times = np.sort(snapshot.histories.times)
     if len(times) < 2 or times[0] == times[-1]:
         raise BadInput(
@@ -122,15 +122,15 @@ def inner_night(ctx: StageContext) -> tuple[Night, Settings]:
     moment = datetime.fromtimestamp(float(np.quantile(times, tune.inner_cut)) // 1e6, UTC)
     # Whole days where the history spans many: segments of the snapshot are then shared.
     day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    inner = Night(day if day.timestamp() * 1e6 > times[0] else moment, ctx.night.start, inner=True)
-    withhold = [w.model_dump() for w in ctx.settings.collect.withhold]
-    return inner, ctx.settings.with_(
+    inner = Night(day if microseconds(day) > times[0] else moment, night.start, inner=True)
+    withhold = [w.model_dump() for w in settings.collect.withhold]
+    return inner, settings.with_(
         {
             "night": {"first": inner.start.isoformat()},
             "collect": {"withhold": [*withhold, {"share": tune.withhold, "salt": _INNER_SALT}]},
             "generate": {
-                "strategies": tunable(ctx.settings),
-                "budget": inner_budget(ctx.settings).model_dump(),
+                "strategies": tunable(settings),
+                "budget": inner_budget(settings).model_dump(),
             },
         }
     )
