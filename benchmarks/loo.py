@@ -32,9 +32,10 @@ from nightshift import metrics
 from nightshift.compute import bind_torch, precision
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import known_items
+from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.steps import Plan, TrainingSet
-from nightshift.recommend.train import IdDeltas, train
+from nightshift.recommend.train import train
 from nightshift.recommend.windows import Windows
 from nightshift.settings import ModelSettings
 from nightshift.snapshot import Histories
@@ -43,6 +44,7 @@ K = 10
 CHOSEN: dict[str, float | str] = {
     "dim": 128, "layers": 1, "heads": 1, "dropout": 0.5, "layer": "sasrec", "feedforward": 4,
     "item_dropout": 0.0, "negatives": 0, "epochs": 30, "batch": 128, "rate": 1e-3,
+    "average": 0.998,
 }  # fmt: skip
 PUBLISHED = {"Beauty": (0.0928, 0.0531), "Sports_and_Outdoors": (0.0569, 0.0323)}
 """The best published Recall@10 and NDCG@10 of SASRec with sampled softmax and of eSASRec:

@@ -57,8 +57,9 @@ def ours(path: Path, task: dict[str, Any]) -> dict[str, Any]:
     from nightshift.compute import bind_torch, precision
     from nightshift.recommend import checkpoint
     from nightshift.recommend.arms import known_items
+    from nightshift.recommend.id_deltas import IdDeltas
     from nightshift.recommend.steps import Plan, TrainingSet
-    from nightshift.recommend.train import IdDeltas, train
+    from nightshift.recommend.train import train
     from nightshift.recommend.windows import Windows
     from nightshift.settings import ModelSettings
 

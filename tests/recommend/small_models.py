@@ -10,8 +10,9 @@ import torch
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import known_items
 from nightshift.recommend.checkpoint import Checkpoint
+from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.steps import Plan, TrainingSet
-from nightshift.recommend.train import IdDeltas, train
+from nightshift.recommend.train import train
 from nightshift.recommend.windows import Windows
 from nightshift.settings import ModelSettings
 from nightshift.snapshot import Histories

@@ -21,10 +21,10 @@ from small_models import fresh, training_set, walks, weights
 from nightshift import metrics, stages
 from nightshift.compute import processes
 from nightshift.errors import SettingsError, StageFailed
+from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.parallel import train_model
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.steps import Plan
-from nightshift.recommend.train import IdDeltas
 from nightshift.recommend.windows import SampleWindows, Windows
 from nightshift.recommend.world import World
 from nightshift.settings import Settings

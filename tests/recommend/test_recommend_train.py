@@ -18,9 +18,10 @@ from small_models import (
 
 from nightshift.compute import set_up_torch
 from nightshift.recommend import train as training
+from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.steps import Plan, TrainingSet
-from nightshift.recommend.train import IdDeltas, train
+from nightshift.recommend.train import train
 from nightshift.recommend.windows import Windows
 from nightshift.settings import Settings
 from shop_by_hand import histories

@@ -17,12 +17,12 @@ from nightshift.compute import set_up_torch
 from nightshift.night import Night, microseconds
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import known_items, sample_rows, training_set
+from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.parallel import train_model
 from nightshift.recommend.queries import fit_queries, query_pairs
 from nightshift.recommend.sample_deltas import fit_sample_deltas
 from nightshift.recommend.sample_texts import ItemTexts, Profiles, embedding
 from nightshift.recommend.steps import Plan, TrainingSet
-from nightshift.recommend.train import IdDeltas
 from nightshift.recommend.windows import Windows
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import BLEND, LINE_OF_ARM, StageContext, state_partition

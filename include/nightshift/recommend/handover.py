@@ -20,9 +20,9 @@ from torch import Tensor
 
 from nightshift import errors
 from nightshift.errors import NightshiftError
+from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.model import Recommender
 from nightshift.recommend.steps import Plan, TrainingSet
-from nightshift.recommend.train import IdDeltas
 from nightshift.recommend.windows import SampleWindows, Windows
 from nightshift.recommend.world import RankLost
 from nightshift.settings import ModelSettings

@@ -20,11 +20,12 @@ from torch import Tensor
 from nightshift.compute import device, precision, processes
 from nightshift.errors import StageFailed
 from nightshift.recommend.handover import Task, read_error, read_result, write_task
+from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.model import Recommender
 from nightshift.recommend.rank import BACKENDS
 from nightshift.recommend.steps import Plan, TrainingSet
 from nightshift.recommend.tether import tether
-from nightshift.recommend.train import IdDeltas, train
+from nightshift.recommend.train import train
 from nightshift.settings import Settings
 
 log = logging.getLogger("nightshift.parallel")

@@ -14,9 +14,9 @@ import torch
 from nightshift.compute import set_up_torch
 from nightshift.recommend import checkpoint
 from nightshift.recommend.finetune import pass_over
+from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.morning import extend
 from nightshift.recommend.sample_texts import PROFILES
-from nightshift.recommend.train import IdDeltas
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import LINE_OF_ARM, StageContext, arm_input
 

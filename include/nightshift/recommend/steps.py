@@ -39,6 +39,10 @@ class Plan:
     """Synthetic windows beside the real ones of a step, at most."""
     full_softmax: int = 0
     """With at most so many items to learn, all of them compete for every target."""
+    average: float = 0.0
+    """Decay of the average of the weights; 0: the last ones count."""
+    falls: bool = True
+    """Whether the learning rate falls to a tenth."""
     precision: str = "float32"
     """Of the products: float32 or bfloat16."""
 

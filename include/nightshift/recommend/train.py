@@ -9,8 +9,7 @@ sequences on top of the real rows; samples that name items come after it (`sampl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -19,10 +18,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from nightshift.compute import out_of_memory
 from nightshift.progress import Progress
+from nightshift.recommend.averaging import Average
+from nightshift.recommend.id_deltas import IdDeltas
+from nightshift.recommend.loss import rows_loss
 from nightshift.recommend.model import Recommender
-from nightshift.recommend.softmax import softmax_loss
 from nightshift.recommend.steps import Plan, Rows, Step, TrainingSet, draw, placed, recode
-from nightshift.recommend.windows import Part
 from nightshift.recommend.world import ALONE, World
 
 _WARM_UP = 0.05
@@ -33,62 +33,6 @@ _ID_SPREAD = 0.02
 _DICE_OF_ITEMS = 1 << 42
 _DICE_APART = 1 << 40
 """Between the dropout's seeds of real and synthetic rows: farther than any run has steps."""
-
-
-@dataclass
-class IdDeltas:
-    """The id part of every item, with Adam's moments by row (Kingma & Ba, 2015).
-
-    Only the rows of a step are read and moved, so a step costs the same in a large catalogue.
-    """
-
-    table: Tensor  # [items, D]
-    first: Tensor = field(init=False)
-    second: Tensor = field(init=False)
-    steps: Tensor = field(init=False)  # [items]
-
-    def __post_init__(self) -> None:
-        self.first, self.second = torch.zeros_like(self.table), torch.zeros_like(self.table)
-        self.steps = torch.zeros(len(self.table), device=self.table.device)
-
-    @torch.no_grad()
-    def move(self, rows: Tensor | slice, gradient: Tensor, rate: float) -> None:
-        """One Adam step of `rows` [n] along `gradient` [n, D]."""
-        beta1, beta2 = 0.9, 0.98
-        self.steps[rows] += 1
-        count = self.steps[rows][:, None]
-        first = self.first[rows].mul_(beta1).add_(gradient, alpha=1 - beta1)
-        second = self.second[rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        self.first[rows], self.second[rows] = first, second
-        spread = (second / (1 - beta2**count)).sqrt_().add_(1e-8)
-        self.table[rows] -= (first / (1 - beta1**count)).div_(spread).mul_(rate)
-
-    def of(self, codes: Tensor) -> IdDeltas:
-        """A table of these rows alone, their moments with them."""
-        return self._each(lambda table: table[codes])
-
-    def to(self, device: torch.device) -> IdDeltas:
-        """On this device; itself where it is there already."""
-        if self.table.device == device:
-            return self
-        return self._each(lambda table: table.to(device))
-
-    def take(self, learnt: IdDeltas, codes: Tensor | None) -> None:
-        """Bring home what was learnt in a table of `codes`; None: of all rows."""
-        if learnt is self:
-            return
-        for name, table in vars(self).items():
-            found = getattr(learnt, name).to(table.device)
-            if codes is None:
-                table.copy_(found)
-            else:
-                table[codes] = found
-
-    def _each(self, changed: Callable[[Tensor], Tensor]) -> IdDeltas:
-        made = IdDeltas(changed(self.table))
-        made.first, made.second = changed(self.first), changed(self.second)
-        made.steps = changed(self.steps)
-        return made
 
 
 @out_of_memory()
@@ -153,6 +97,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
         )
+        self.average = Average([*self.parameters, self.deltas.table], plan.average)
 
     def _start_ids(self) -> None:
         """Without text all items would start alike: those that were never moved get a place."""
@@ -166,7 +111,7 @@ class _Run:
 
     def take(self, number: int, step: Step) -> float:
         """One step; returns the mean loss of its real rows."""
-        rate = self.plan.learning_rate * _schedule(number, self.plan.steps)
+        rate = self.plan.learning_rate * _schedule(number, self.plan.steps, self.plan.falls)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         if self.codes is None:
@@ -184,6 +129,7 @@ class _Run:
         torch.nn.utils.clip_grad_norm_(self.parameters, _MAX_NORM)
         self.optimiser.step()
         self.deltas.move(rows, _gradient(delta), rate)
+        self.average.look(number)
         return float(loss)
 
     def _backward(
@@ -220,7 +166,7 @@ class _Run:
             # Dice of its own for each group: the real rows' fall as they do without the others.
             torch.manual_seed(seed + number * _DICE_APART)
             if len(group.lengths):
-                loss = _loss(self.model, vectors, group, part, pool, self.precision)
+                loss = rows_loss(self.model, vectors, group, part, pool, self.precision)
                 sums.append((number, loss / wanted))
         if not sums:
             return torch.zeros((), device=self.device)
@@ -230,15 +176,18 @@ class _Run:
 
     def end(self) -> None:
         """Bring home what was learnt."""
+        self.average.settle()
         self.model.to("cpu").eval()
         self.home.take(self.deltas, self.codes)
 
 
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up, then linear down to a tenth."""
+def _schedule(step: int, steps: int, falls: bool = True) -> float:
+    """Linear warm-up, then linear down to a tenth, or level."""
     warm = max(1, round(steps * _WARM_UP))
     if step < warm:
         return (step + 1) / warm
+    if not falls:
+        return 1.0
     return 1.0 - 0.9 * (step - warm) / max(1, steps - warm)
 
 
@@ -248,50 +197,3 @@ def _gradient(tensor: Tensor) -> Tensor:
         tensor.grad = torch.zeros_like(tensor)
     gradient: Tensor = tensor.grad
     return gradient
-
-
-def _loss(
-    model: Recommender,
-    vectors: Tensor,
-    rows: Rows,
-    part: Part | None,
-    pool: int | None,
-    precision: torch.dtype,
-) -> Tensor:
-    """Weighted cross-entropy of the targets, each among itself and the negatives, summed.
-
-    Args:
-        vectors: of the step's items [n, D].
-        pool: with the full softmax, how many of them compete: the first ones.
-    """
-    device, items = vectors.device, rows.items
-    lengths = torch.from_numpy(rows.lengths).to(device)
-    inputs, targets = (torch.from_numpy(a).to(device) for a in (items.inputs, items.targets))
-    low = precision != torch.float32
-    with torch.autocast(device.type, precision, enabled=low):
-        history = F.embedding(inputs.clamp_min(0), vectors) * (inputs >= 0)[..., None]
-        kinds, gaps = (torch.from_numpy(each).to(device) for each in rows.signals)
-        states = model.users(history, lengths, part, (kinds, gaps))  # [B, L + 1, D]
-    counted = targets >= 0
-    state, target = states[counted].float(), targets[counted]  # [T, D], [T]
-    own = (state * F.embedding(target, vectors)).sum(-1, keepdim=True)  # [T, 1]
-    if items.negatives is None:
-        table = vectors[:pool]
-        places = torch.where(target < len(table), target, -1)
-    else:
-        negatives = torch.from_numpy(items.negatives).to(device)
-        table = vectors[negatives]
-        place_of = torch.full((len(vectors),), -1, device=device)
-        place_of[negatives] = torch.arange(len(negatives), device=device)
-        places = place_of[target]
-    if items.hard is not None:
-        theirs = torch.from_numpy(items.hard).to(device)
-        hard = theirs[:, None, :].expand(-1, targets.shape[1], -1)[counted]  # [T, hard]
-        scores = (state[:, None, :] * vectors[hard.clamp_min(0)]).sum(-1)
-        none = (hard < 0) | (hard == target[:, None])
-        own = torch.cat([own, scores.masked_fill(none, float("-inf"))], dim=1)
-    weights = None
-    if rows.weights is not None:
-        each = torch.from_numpy(rows.weights).to(device)
-        weights = each[:, None].expand_as(targets)[counted]
-    return softmax_loss(state, table, own, places, weights=weights, precision=precision)

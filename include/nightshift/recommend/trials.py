@@ -15,13 +15,13 @@ from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import sample_rows, training_set
 from nightshift.recommend.candidates import TRAINS, Candidate, Strategies, kinds
 from nightshift.recommend.features import Floats
+from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.parallel import train_model
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.recipe import Trial, best_beta
 from nightshift.recommend.sample_deltas import fit_sample_deltas
 from nightshift.recommend.sample_texts import Embed, ItemTexts, Profiles
 from nightshift.recommend.steps import Plan
-from nightshift.recommend.train import IdDeltas
 from nightshift.recommend.validation import Validation
 from nightshift.recommend.windows import Windows
 from nightshift.settings import Settings
