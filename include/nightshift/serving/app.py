@@ -40,6 +40,9 @@ from nightshift.text.encoder import Encoder
 
 Done = TypeVar("Done")
 
+WARM_UP = "warm up"
+"""The first text that the encoder reads."""
+
 
 class Server:
     """What the routes share: the champion, the one thread that ranks, and its queues."""
@@ -78,7 +81,7 @@ class Server:
     async def running(self) -> AsyncIterator[None]:
         """While it is open, the alias is followed and the queues are worked off."""
         # The encoder's own first use takes seconds.
-        await self.in_thread(partial(self.encoder.encode, ["warm"]))
+        await self.in_thread(partial(self.encoder.encode, [WARM_UP]))
         loops = (self.follower.run(), self.recommending.run(), self.searching.run())
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
