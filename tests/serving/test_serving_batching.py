@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import ITEMS, PAST
+from served_nights import ITEMS, PAST
 
 from nightshift.serving.batching import Batcher
 from nightshift.serving.ranking import Recommend, recommend

@@ -8,7 +8,7 @@ import logging
 import threading
 
 import pytest
-from conftest import until
+from served_nights import until
 
 from nightshift.errors import LakeError
 from nightshift.registry.alias import pin, rollback

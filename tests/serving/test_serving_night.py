@@ -19,7 +19,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import until
+from served_nights import until
 
 from factories import commit, write_snapshot, write_vectors
 from nightshift.lake import Lake

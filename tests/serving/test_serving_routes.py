@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from conftest import COLD, INSIDE, ITEMS, NIGHTS, PAST, WITHHELD, QueryEncoder
+from served_nights import COLD, INSIDE, ITEMS, NIGHTS, PAST, WITHHELD, QueryEncoder
 
 from nightshift.ranking import select_top_k
 from nightshift.registry.serving import model_name
