@@ -15,7 +15,8 @@ that fails is counted, and the command fails.
 from __future__ import annotations
 
 import argparse
-import csv
+import bisect
+import itertools
 import json
 import os
 import re
@@ -129,12 +130,13 @@ def measure(asked: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]
                 name = route if arm == "serve" else f"{route}, {arm}"
                 locust(asked, folder, address, load, max(asked.users), WARM_UP_SECONDS)
                 for users in asked.users:
-                    found = locust(asked, folder, address, load, users, asked.seconds)
+                    told = locust(asked, folder, address, load, users, asked.seconds)
+                    found = figures(told)
                     say(
-                        f"{name}, {users} users: p50 {found['50%']} ms, p99 {found['99%']} ms, "
-                        f"{float(found['Requests/s']):.0f} requests/s"
+                        f"{name}, {users} users: p50 {found['p50_ms']:g} ms, p99 "
+                        f"{found['p99_ms']:g} ms, {found['requests_per_second']:.0f} requests/s"
                     )
-                    yield from rows_of(name, users, found, asked.seconds)
+                    yield from rows_of(name, users, found, told["num_requests"], asked.seconds)
 
 
 @contextmanager
@@ -170,12 +172,11 @@ def is_up(address: str) -> bool:
 
 def locust(
     asked: argparse.Namespace, folder: Path, address: str, load: str, users: int, seconds: int
-) -> dict[str, str]:
-    """One run; the line of its table that sums everything up."""
-    prefix = folder / "locust"
-    command = [asked.tool_python, "-m", "locust", "--headless", "--only-summary"]
+) -> dict[str, Any]:
+    """One run; what locust says of the only route that was asked."""
+    command = [asked.tool_python, "-m", "locust", "--headless", "--json"]
     command += ["-f", str(PROJECT / "benchmarks" / "serving_measures.py"), load]
-    command += ["--host", address, "--asks", str(folder / "asks.json"), "--csv", str(prefix)]
+    command += ["--host", address, "--asks", str(folder / "asks.json")]
     command += [
         "-u",
         str(users),
@@ -189,24 +190,38 @@ def locust(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"locust failed:\n{done.stderr}")
-    with Path(f"{prefix}_stats.csv").open() as table:
-        return next(row for row in csv.DictReader(table) if row["Name"] == "Aggregated")
+    (found,) = json.loads(done.stdout)
+    return dict(found)
 
 
-def rows_of(arm: str, users: int, found: dict[str, str], seconds: int) -> Iterator[dict[str, Any]]:
-    wanted = {
-        "p50_ms": "50%",
-        "p99_ms": "99%",
-        "requests_per_second": "Requests/s",
-        "failed": "Failure Count",
+def figures(found: dict[str, Any]) -> dict[str, float]:
+    """Percentiles by nearest rank over all requests, in milliseconds, and the rate."""
+    counted = sorted((float(ms), n) for ms, n in found["response_times"].items())
+    ranks = list(itertools.accumulate(n for _, n in counted))
+    total = found["num_requests"]
+
+    def percentile(share: float) -> float:
+        return counted[bisect.bisect_left(ranks, share * ranks[-1])][0]
+
+    took = found["last_request_timestamp"] - found["start_time"]
+    return {
+        "p50_ms": percentile(0.5),
+        "p99_ms": percentile(0.99),
+        "requests_per_second": round(total / took, 2),
+        "failed": found["num_failures"],
     }
-    for metric, column in wanted.items():
+
+
+def rows_of(
+    arm: str, users: int, found: dict[str, float], n: int, seconds: int
+) -> Iterator[dict[str, Any]]:
+    for metric, value in found.items():
         yield {
             "arm": arm,
             "slice": f"{users} users",
             "metric": metric,
-            "value": round(float(found[column]), 2),
-            "n": int(found["Request Count"]),
+            "value": value,
+            "n": n,
             "seconds": seconds,
         }
 

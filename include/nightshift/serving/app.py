@@ -40,6 +40,9 @@ from nightshift.text.encoder import Encoder
 
 Done = TypeVar("Done")
 
+_QUERIES = 4
+"""Searches that the encoder reads at a time. Batches are filled up, so one alone pays for all: at 4
+a tenth more than alone, while four together cost less than half of four alone."""
 WARM_UP = "warm up"
 """The first text that the encoder reads."""
 
@@ -50,8 +53,7 @@ class Server:
     def __init__(self, settings: Settings, encoder: Encodes | None = None) -> None:
         self.limits = settings.serve
         self.follower = Follower(Lake.of(settings), settings)
-        # A query at a time, as they come: filled up to the nights' batch, one would cost as many.
-        self.encoder = encoder or Encoder(settings.with_({"text": {"batch": 1}}))
+        self.encoder = encoder or Encoder(settings.with_({"text": {"batch": _QUERIES}}))
         self.thread = ThreadPoolExecutor(
             1, "rank", initializer=partial(bind_torch, settings.compute.threads)
         )
