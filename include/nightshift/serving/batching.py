@@ -39,12 +39,15 @@ class Batcher(Generic[Ask, Answer]):
     async def run(self) -> None:
         """Answer until cancelled."""
         loop = asyncio.get_running_loop()
+        crowded = False
         while True:
             batch = [await self._queue.get()]
-            if self._queue.qsize() < self.size - 1:
+            # Who was alone last time would wait for nobody; others queue up while it is worked on.
+            if crowded and self._queue.qsize() < self.size - 1:
                 await asyncio.sleep(self.wait)
             while len(batch) < self.size and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+            crowded = len(batch) > 1
             # Who has gone away meanwhile is not waited for.
             batch = [(ask, future) for ask, future in batch if not future.done()]
             if not batch:

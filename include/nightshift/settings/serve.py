@@ -19,7 +19,7 @@ class ServeSettings(Section):
     )
     poll_seconds: float = Field(5.0, gt=0, description="how often the live alias is looked at")
     batch: int = Field(64, ge=1, description="requests that are ranked in one pass, at most")
-    wait_ms: float = Field(2.0, ge=0, description="how long the first of a batch waits for others")
+    wait_ms: float = Field(2.0, ge=0, description="where many ask, the first of a batch waits")
     max_k: int = Field(200, ge=10, description="items in one answer, at most; 10 by default")
     max_history: int = Field(1000, ge=1, description="items in a history of a request, at most")
     max_exclude: int = Field(1000, ge=0, description="items that a request excludes, at most")
