@@ -36,7 +36,7 @@ FIRST = "2017-11-20"
 SEED = 5
 ASKS = 2000
 K = 10
-WARM_UP_SECONDS = 3
+WARM_UP_SECONDS = 10
 START_SECONDS = 300.0
 ARMS: dict[str, dict[str, str]] = {
     "serve": {},
@@ -190,8 +190,10 @@ def locust(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"locust failed:\n{done.stderr}")
-    (found,) = json.loads(done.stdout)
-    return dict(found)
+    found = json.loads(done.stdout)
+    if not found:
+        raise RuntimeError(f"nothing was answered within {seconds} seconds:\n{done.stderr}")
+    return dict(found[0])
 
 
 def figures(found: dict[str, Any]) -> dict[str, float]:
