@@ -18,6 +18,7 @@ EXIT_CODES = {
     "NightshiftError": 1,
     "UsageError": 2,
     "SettingsError": 2,
+    "Unprotected": 2,
     "StoreError": 10,
     "LakeError": 11,
     "DatasetMissing": 12,

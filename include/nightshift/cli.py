@@ -29,6 +29,7 @@ COMMANDS = (
     "store",
     "registry",
     "approval",
+    "serve",
     "status",
     "backfill_plan",
     "export",

@@ -3,6 +3,7 @@
     NightshiftError            1
     ├── UsageError             2   a wrong option, setting or date
     │   └── SettingsError      2
+    │       └── Unprotected    2   a server that others could reach, without a token
     ├── StoreError            10   the event store cannot be reached or lacks a view
     ├── LakeError             11   the lake cannot be reached or holds something broken
     │   ├── DatasetMissing    12   a stage before this one has not run
@@ -41,6 +42,7 @@ __all__ = [
     "SettingsError",
     "StageFailed",
     "StoreError",
+    "Unprotected",
     "UsageError",
 ]
 
@@ -91,6 +93,10 @@ class UsageError(NightshiftError):
 
 
 class SettingsError(UsageError):
+    pass
+
+
+class Unprotected(SettingsError):
     pass
 
 

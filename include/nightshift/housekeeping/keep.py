@@ -24,6 +24,8 @@ PREVIOUS = "previous"
 THROUGH_A_STATE = ("recipe", "blend", EVALUATION, "verdict")
 """Inputs of a state that the night which starts from it reads (`nightshift.stages.inputs`, `tune`),
 or its report; a rollback's state needs its blend so that retractions find what it learnt from."""
+SERVED = ("snapshot", "vectors", "morning")
+"""Inputs of a state that a server of it reads as well: what was live last can be again."""
 OURS = frozenset(stage.dataset for stage in STAGES.values())
 
 
@@ -91,6 +93,11 @@ def mark(
         kept.why.setdefault(folder, "read by a kept night")
     for folder in _live(whole, found, now):
         kept.why.setdefault(folder, "live, or was")
+    for folder in now.live:
+        behind_it = found[folder].inputs if folder in found else ()
+        for name, behind in behind_it:
+            if name in SERVED and behind in found and found[behind].whole:
+                kept.why.setdefault(behind, "served with what is live, or was")
     for folder in _last_adapters(whole, retention.adapters):
         kept.why.setdefault(folder, "a late adapter")
     for one in whole:

@@ -12,6 +12,7 @@ from nightshift.settings.sections import (
     TuneSettings,
     Withhold,
 )
+from nightshift.settings.serve import ServeSettings
 from nightshift.settings.tree import CONFIG_VARIABLE, Settings
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "LogSettings",
     "ModelSettings",
     "RetentionSettings",
+    "ServeSettings",
     "Settings",
     "TuneSettings",
     "Withhold",

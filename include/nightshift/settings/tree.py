@@ -51,6 +51,7 @@ from nightshift.settings.sections import (
     TextSettings,
     TuneSettings,
 )
+from nightshift.settings.serve import ServeSettings
 
 PREFIX = "NIGHTSHIFT_"
 CONFIG_VARIABLE = "NIGHTSHIFT_CONFIG"
@@ -84,6 +85,7 @@ class Settings(BaseSettings):
     cost: CostSettings = CostSettings()
     promotion: PromotionSettings = PromotionSettings()
     score: ScoreSettings = ScoreSettings()
+    serve: ServeSettings = ServeSettings()
     retention: RetentionSettings = RetentionSettings()
 
     @classmethod
