@@ -13,6 +13,11 @@ Codes = npt.NDArray[np.int32]
 Scores = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
+_PIECES = 8
+"""A long row is cut into these for its k best: 8 was fastest from 10,000 to 100,000 items."""
+_LONG = 4 * _PIECES
+"""Items per wanted one from which that pays."""
+
 
 class Ranker(Protocol):
     """Ranks every candidate for every user."""
@@ -57,11 +62,16 @@ def _members(scores: Scores, width: int) -> npt.NDArray[np.int64]:
     """The `width` best of each row in ascending order of code, the lowest codes of equals."""
     import torch  # its top-k is ten times as fast as a partition in numpy
 
-    part = torch.topk(torch.from_numpy(scores), width, dim=1, sorted=False).indices.numpy()
+    if scores.shape[1] >= _LONG * width:
+        part, unsure = _of_long_rows(scores, width)
+    else:
+        part = torch.topk(torch.from_numpy(scores), width, dim=1, sorted=False).indices.numpy()
+        unsure = np.arange(len(scores))
     part = np.sort(part, axis=1)
-    least = np.take_along_axis(scores, part, axis=1).min(axis=1, keepdims=True)
     # A partition takes any of the equals at its edge: those rows are cut again, by code.
-    tied = np.flatnonzero(((scores >= least).sum(axis=1) > width) & ~np.isneginf(least[:, 0]))
+    least = np.take_along_axis(scores, part, axis=1).min(axis=1, keepdims=True)
+    unsure = unsure[~np.isneginf(least[unsure, 0])]
+    tied = unsure[_more_than(width, scores[unsure], least[unsure])]
     if len(tied):
         equal = scores[tied] == least[tied]
         chosen = scores[tied] > least[tied]
@@ -71,13 +81,53 @@ def _members(scores: Scores, width: int) -> npt.NDArray[np.int64]:
     return part
 
 
+def _of_long_rows(scores: Scores, width: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
+    """`width` best of each row in any order [users, width], and rows that may have other equals.
+
+    A row is cut into pieces that are laid under each other. At most `width` columns have a maximum
+    above the edge, so the `width` columns of the largest maxima hold the best: a partition reads
+    the maxima and those columns instead of the row, and takes half the time.
+    """
+    import torch
+
+    rows = torch.from_numpy(scores)
+    columns = scores.shape[1] // _PIECES
+    highest = rows[:, : columns * _PIECES].unflatten(1, (_PIECES, columns)).amax(dim=1)
+    chosen = torch.topk(highest, width, dim=1, sorted=False).indices  # [users, width]
+    below = torch.arange(_PIECES)[:, None] * columns
+    rest = torch.arange(columns * _PIECES, scores.shape[1]).expand(len(rows), -1)
+    places = torch.cat([(chosen[:, None, :] + below).flatten(1), rest], dim=1)
+    values = rows.gather(1, places)
+    best, found = torch.topk(values, width, dim=1)
+    edge = best[:, -1:]
+    unsure = _more_than(width, highest.numpy(), edge.numpy())
+    unsure |= _more_than(width, values.numpy(), edge.numpy())
+    return places.gather(1, found).numpy(), np.flatnonzero(unsure)
+
+
+def _more_than(width: int, values: Scores, edge: Scores) -> Mask:
+    """Rows with more than `width` values that reach the edge."""
+    return np.asarray(np.count_nonzero(values >= edge, axis=1) > width)
+
+
 def mask_scores(
-    scores: Scores, histories: Histories, *, candidates: Mask | None, exclude_seen: bool
+    scores: Scores,
+    histories: Histories,
+    *,
+    candidates: Mask | None,
+    exclude_seen: bool,
+    first: int = 0,
 ) -> Scores:
-    """Set what may not be recommended to -inf, in place: [users, items]."""
-    if candidates is not None:
+    """Set what may not be recommended to -inf, in place: [users, items].
+
+    `first` is the code of the first column, where the block is a tile of the catalogue;
+    `candidates` are the tile's.
+    """
+    if candidates is not None and not candidates.all():
         scores[:, ~candidates] = -np.inf
     if exclude_seen:
         rows = np.repeat(np.arange(len(histories)), histories.lengths)
-        scores[rows, histories.items] = -np.inf
+        columns = histories.items - first
+        inside = (columns >= 0) & (columns < scores.shape[1])
+        scores[rows[inside], columns[inside]] = -np.inf
     return scores

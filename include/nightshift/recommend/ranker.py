@@ -13,11 +13,13 @@ belong to the recipe; gamma is zero where the shop does not repeat.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import embedding_bag, normalize
 
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
@@ -32,8 +34,20 @@ _RECENT, _DECAY = 10, 0.7
 """The text profile: the last ten items, each counting 0.7 of the one after it."""
 _HALF_LIFE = 60 * 24 * 3600 * 1e6
 """An own event counts half as much after 60 days (microseconds, back from the user's newest)."""
-_BLOCK_CELLS = 24_000_000
-"""Scores held at a time (users x items): about 100 MB of float32."""
+_BLOCK_CELLS = 8_000_000
+"""Scores held at a time (users x items of a tile): 32 MB of float32, whatever the catalogue."""
+_TILE = 16_384
+"""Items whose scores are held at a time: with some 500 users the product is as fast as it gets."""
+_ENCODED = 64
+"""Histories encoded at a time, sorted by length."""
+
+
+class _Asked(NamedTuple):
+    """A block of users, as the product with the catalogue takes them."""
+
+    states: torch.Tensor  # [users, D]
+    profiles: Floats | None  # [users, P] times beta
+    own: tuple[Codes, Codes, Floats] | None
 
 
 class ModelRanker:
@@ -66,22 +80,54 @@ class ModelRanker:
 
     def scores(self, histories: Histories) -> Scores:
         """Dense scores [users, items]; memory is the caller's to bound."""
-        model = self.stored.model.eval()
-        length = model.settings.max_length
-        lengths = np.minimum(histories.lengths, length)
-        recent = left_aligned(histories, length)
+        return self._scores(self._asked(histories), slice(0, len(self.items)))
+
+    def _asked(self, histories: Histories) -> _Asked:
+        """What scores need of a block of users, worked out once for the whole catalogue."""
+        return _Asked(
+            self.states(histories),
+            np.float32(self.beta) * self.text_profiles(histories) if self.beta else None,
+            own_items(histories) if self.gamma else None,
+        )
+
+    def _scores(self, asked: _Asked, items: slice, buffer: torch.Tensor | None = None) -> Scores:
+        """Scores of some items [users, items of the slice], into the buffer if one is given."""
         with torch.inference_mode():
-            codes = torch.from_numpy(recent)
-            vectors = self.items[codes.clamp_min(0)] * (codes >= 0)[..., None]
-            ends = torch.from_numpy(lengths)
-            states = model.users(vectors, ends)[torch.arange(len(histories)), ends]
-            out: Scores = (states @ self.placed.T).numpy()
-        if self.beta:
-            out += np.float32(self.beta) * self.text_similarity(histories)
-        if self.gamma:
-            rows, codes, strength = own_items(histories)
-            out[rows, codes] += np.float32(self.gamma) * strength
+            placed = self.placed[items]
+            shape = len(asked.states), len(placed)
+            where = torch.empty(shape) if buffer is None else buffer[: math.prod(shape)].view(shape)
+            torch.mm(asked.states, placed.T, out=where)
+            if asked.profiles is not None:
+                # Added up inside the product: no second block is written and read again.
+                where.addmm_(
+                    torch.from_numpy(asked.profiles), torch.from_numpy(self.shown[items]).T
+                )
+            out: Scores = where.numpy()
+        if asked.own is not None:
+            rows, codes, strength = asked.own
+            some = (codes >= items.start) & (codes < items.stop)
+            out[rows[some], codes[some] - items.start] += np.float32(self.gamma) * strength[some]
         return out
+
+    def states(self, histories: Histories) -> torch.Tensor:
+        """The state after each history: [users, D].
+
+        Users of like length go through together, so that little of the work is filling.
+        """
+        length = self.stored.model.settings.max_length
+        model = self.stored.model.eval()
+        lengths = np.minimum(histories.lengths, length)
+        order = np.argsort(lengths, kind="stable")
+        with torch.inference_mode():
+            states = torch.empty(len(histories), model.settings.dim)
+            for start in range(0, len(order), _ENCODED):
+                users = order[start : start + _ENCODED]
+                codes = torch.from_numpy(left_aligned(histories.take(users), length))
+                vectors = self.items[codes.clamp_min(0)] * (codes >= 0)[..., None]
+                ends = torch.from_numpy(lengths[users])
+                found = model.users(vectors, ends)[torch.arange(len(users)), ends]
+                states[torch.from_numpy(users)] = found
+        return states
 
     def text_similarity(self, histories: Histories) -> Scores:
         """Cosine of each user's text profile with every item as it is ranked: [users, items]."""
@@ -95,9 +141,13 @@ class ModelRanker:
         """
         last = histories.last(_RECENT)
         weights = _DECAY ** np.arange(_RECENT - 1, -1, -1) * (last >= 0)
-        mean = np.einsum("ul,ulp->up", weights, self.features[np.maximum(last, 0)])
-        norm = np.linalg.norm(mean, axis=1, keepdims=True)
-        found: Floats = (mean / np.maximum(norm, 1e-6)).astype(np.float32)
+        found: Floats = embedding_bag(
+            torch.from_numpy(np.maximum(last, 0)),
+            torch.from_numpy(self.features),
+            per_sample_weights=torch.from_numpy(weights.astype(np.float32)),
+            mode="sum",
+        ).numpy()
+        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
         if self.profiles is not None and histories.users is not None:
             place = np.where(histories.users >= 0, self._place[histories.users], -1)
             some = np.flatnonzero(place >= 0)
@@ -109,19 +159,49 @@ class ModelRanker:
         self, histories: Histories, k: int, *, candidates: Mask | None, exclude_seen: bool
     ) -> tuple[Codes, Scores]:
         """See `nightshift.ranking.Ranker.top_k`; users go through in blocks."""
-        block = max(1, _BLOCK_CELLS // max(len(self.items), 1))
+        tile = min(_TILE, max(len(self.items), 1))
+        block = max(1, _BLOCK_CELLS // tile)
+        buffer = torch.empty(min(block, len(histories)) * tile)
         codes, best = [], []
         for start in range(0, len(histories), block):
             part = histories.take(np.arange(start, min(start + block, len(histories))))
-            scores = mask_scores(
-                self.scores(part), part, candidates=candidates, exclude_seen=exclude_seen
-            )
-            chosen, values = select_top_k(scores, k)
+            chosen, values = self._top_k(part, k, candidates, exclude_seen, tile, buffer)
             codes.append(chosen)
             best.append(values)
         if not codes:
             return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
         return np.concatenate(codes), np.concatenate(best)
+
+    def _top_k(
+        self,
+        users: Histories,
+        k: int,
+        candidates: Mask | None,
+        exclude_seen: bool,
+        tile: int,
+        buffer: torch.Tensor,
+    ) -> tuple[Codes, Scores]:
+        """The k best of one block of users: of each tile of the catalogue, then of those."""
+        asked = self._asked(users)
+        codes, best = [], []
+        for start in range(0, max(len(self.items), 1), tile):
+            items = slice(start, min(start + tile, len(self.items)))
+            scores = mask_scores(
+                self._scores(asked, items, buffer),
+                users,
+                candidates=None if candidates is None else candidates[items],
+                exclude_seen=exclude_seen,
+                first=start,
+            )
+            chosen, values = select_top_k(scores, k)
+            codes.append(np.where(chosen >= 0, chosen + np.int32(start), np.int32(-1)))
+            best.append(values)
+        if len(codes) == 1:
+            return codes[0], best[0]
+        # Tiles lie in order of code and so do equals inside a tile: place stands for code.
+        place, values = select_top_k(np.concatenate(best, axis=1), k)
+        chosen = np.take_along_axis(np.concatenate(codes, axis=1), np.maximum(place, 0), axis=1)
+        return np.where(place >= 0, chosen, np.int32(-1)), values
 
     def rank_queries(self, query_vectors: Floats, k: int) -> tuple[Codes, Scores]:
         """The k best items of each query, given its sentence embedding [n, width]."""
