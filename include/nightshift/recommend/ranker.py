@@ -45,7 +45,7 @@ _ENCODED = 64
 class _Asked(NamedTuple):
     """A block of users, as the product with the catalogue takes them."""
 
-    states: torch.Tensor  # [users, D]
+    states: Floats  # [users, D]
     profiles: Floats | None  # [users, P] times beta
     own: tuple[Codes, Codes, Floats] | None
 
@@ -96,7 +96,7 @@ class ModelRanker:
             placed = self.placed[items]
             shape = len(asked.states), len(placed)
             where = torch.empty(shape) if buffer is None else buffer[: math.prod(shape)].view(shape)
-            torch.mm(asked.states, placed.T, out=where)
+            torch.mm(torch.from_numpy(asked.states), placed.T, out=where)
             if asked.profiles is not None:
                 # Added up inside the product: no second block is written and read again.
                 where.addmm_(
@@ -109,7 +109,7 @@ class ModelRanker:
             out[rows[some], codes[some] - items.start] += np.float32(self.gamma) * strength[some]
         return out
 
-    def states(self, histories: Histories) -> torch.Tensor:
+    def states(self, histories: Histories) -> Floats:
         """The state after each history: [users, D].
 
         Users of like length go through together, so that little of the work is filling.
@@ -127,7 +127,8 @@ class ModelRanker:
                 ends = torch.from_numpy(lengths[users])
                 found = model.users(vectors, ends)[torch.arange(len(users)), ends]
                 states[torch.from_numpy(users)] = found
-        return states
+        out: Floats = states.numpy()
+        return out
 
     def text_similarity(self, histories: Histories) -> Scores:
         """Cosine of each user's text profile with every item as it is ranked: [users, items]."""
