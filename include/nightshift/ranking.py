@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -108,6 +109,43 @@ def _of_long_rows(scores: Scores, width: int) -> tuple[npt.NDArray[np.int64], np
 def _more_than(width: int, values: Scores, edge: Scores) -> Mask:
     """Rows with more than `width` values that reach the edge."""
     return np.asarray(np.count_nonzero(values >= edge, axis=1) > width)
+
+
+def top_of_tiles(
+    scores_of: Callable[[slice], Scores],
+    users: Histories,
+    n_items: int,
+    k: int,
+    *,
+    candidates: Mask | None,
+    exclude_seen: bool,
+    tile: int,
+) -> tuple[Codes, Scores]:
+    """See `Ranker.top_k`: of one block of users, the k best of each tile, and then of those.
+
+    Args:
+        scores_of: the block's scores of some items; asked once a tile, and free to use one buffer.
+        tile: items whose scores are held at a time.
+    """
+    codes, best = [], []
+    for start in range(0, max(n_items, 1), tile):
+        items = slice(start, min(start + tile, n_items))
+        scores = mask_scores(
+            scores_of(items),
+            users,
+            candidates=None if candidates is None else candidates[items],
+            exclude_seen=exclude_seen,
+            first=start,
+        )
+        chosen, values = select_top_k(scores, k)
+        codes.append(np.where(chosen >= 0, chosen + np.int32(start), np.int32(-1)))
+        best.append(values)
+    if len(codes) == 1:
+        return codes[0], best[0]
+    # Tiles lie in order of code and so do equals inside a tile: place stands for code.
+    place, values = select_top_k(np.concatenate(best, axis=1), k)
+    chosen = np.take_along_axis(np.concatenate(codes, axis=1), np.maximum(place, 0), axis=1)
+    return np.where(place >= 0, chosen, np.int32(-1)), values
 
 
 def mask_scores(

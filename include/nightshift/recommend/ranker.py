@@ -14,7 +14,8 @@ belong to the recipe; gamma is zero where the shop does not repeat.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from torch.nn.functional import embedding_bag, normalize
 
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
-from nightshift.ranking import Codes, Mask, Scores, mask_scores, select_top_k
+from nightshift.ranking import Codes, Mask, Scores, select_top_k, top_of_tiles
 from nightshift.recommend import checkpoint
 from nightshift.recommend.checkpoint import Checkpoint
 from nightshift.recommend.features import Floats
@@ -114,21 +115,14 @@ class ModelRanker:
 
         Users of like length go through together, so that little of the work is filling.
         """
-        length = self.stored.model.settings.max_length
         model = self.stored.model.eval()
-        lengths = np.minimum(histories.lengths, length)
-        order = np.argsort(lengths, kind="stable")
-        with torch.inference_mode():
-            states = torch.empty(len(histories), model.settings.dim)
-            for start in range(0, len(order), _ENCODED):
-                users = order[start : start + _ENCODED]
-                codes = torch.from_numpy(left_aligned(histories.take(users), length))
-                vectors = self.items[codes.clamp_min(0)] * (codes >= 0)[..., None]
-                ends = torch.from_numpy(lengths[users])
-                found = model.users(vectors, ends)[torch.arange(len(users)), ends]
-                states[torch.from_numpy(users)] = found
-        out: Floats = states.numpy()
-        return out
+
+        def encode(codes: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+            vectors = self.items[codes.clamp_min(0)] * (codes >= 0)[..., None]
+            found: torch.Tensor = model.users(vectors, ends)[torch.arange(len(codes)), ends]
+            return found
+
+        return encoded(histories, model.settings.max_length, model.settings.dim, encode)
 
     def text_similarity(self, histories: Histories) -> Scores:
         """Cosine of each user's text profile with every item as it is ranked: [users, items]."""
@@ -140,12 +134,11 @@ class ModelRanker:
 
         Of the user's last items, and of what `profiles` say of the user.
         """
-        last = histories.last(_RECENT)
-        weights = _DECAY ** np.arange(_RECENT - 1, -1, -1) * (last >= 0)
+        last, weights = recent_items(histories)
         found: Floats = embedding_bag(
-            torch.from_numpy(np.maximum(last, 0)),
+            torch.from_numpy(last),
             torch.from_numpy(self.features),
-            per_sample_weights=torch.from_numpy(weights.astype(np.float32)),
+            per_sample_weights=torch.from_numpy(weights),
             mode="sum",
         ).numpy()
         found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
@@ -160,49 +153,28 @@ class ModelRanker:
         self, histories: Histories, k: int, *, candidates: Mask | None, exclude_seen: bool
     ) -> tuple[Codes, Scores]:
         """See `nightshift.ranking.Ranker.top_k`; users go through in blocks."""
-        tile = min(_TILE, max(len(self.items), 1))
+        n_items = len(self.items)
+        tile = min(_TILE, max(n_items, 1))
         block = max(1, _BLOCK_CELLS // tile)
         buffer = torch.empty(min(block, len(histories)) * tile)
         codes, best = [], []
         for start in range(0, len(histories), block):
             part = histories.take(np.arange(start, min(start + block, len(histories))))
-            chosen, values = self._top_k(part, k, candidates, exclude_seen, tile, buffer)
+            scores_of = partial(self._scores, self._asked(part), buffer=buffer)
+            chosen, values = top_of_tiles(
+                scores_of,
+                part,
+                n_items,
+                k,
+                candidates=candidates,
+                exclude_seen=exclude_seen,
+                tile=tile,
+            )
             codes.append(chosen)
             best.append(values)
         if not codes:
             return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
         return np.concatenate(codes), np.concatenate(best)
-
-    def _top_k(
-        self,
-        users: Histories,
-        k: int,
-        candidates: Mask | None,
-        exclude_seen: bool,
-        tile: int,
-        buffer: torch.Tensor,
-    ) -> tuple[Codes, Scores]:
-        """The k best of one block of users: of each tile of the catalogue, then of those."""
-        asked = self._asked(users)
-        codes, best = [], []
-        for start in range(0, max(len(self.items), 1), tile):
-            items = slice(start, min(start + tile, len(self.items)))
-            scores = mask_scores(
-                self._scores(asked, items, buffer),
-                users,
-                candidates=None if candidates is None else candidates[items],
-                exclude_seen=exclude_seen,
-                first=start,
-            )
-            chosen, values = select_top_k(scores, k)
-            codes.append(np.where(chosen >= 0, chosen + np.int32(start), np.int32(-1)))
-            best.append(values)
-        if len(codes) == 1:
-            return codes[0], best[0]
-        # Tiles lie in order of code and so do equals inside a tile: place stands for code.
-        place, values = select_top_k(np.concatenate(best, axis=1), k)
-        chosen = np.take_along_axis(np.concatenate(codes, axis=1), np.maximum(place, 0), axis=1)
-        return np.where(place >= 0, chosen, np.int32(-1)), values
 
     def rank_queries(self, query_vectors: Floats, k: int) -> tuple[Codes, Scores]:
         """The k best items of each query, given its sentence embedding [n, width]."""
@@ -212,6 +184,41 @@ class ModelRanker:
             # By cosine, as the projection was trained.
             scores: Scores = (queries @ normalize(self.items, dim=-1).T).numpy()
         return select_top_k(scores, k)
+
+
+def encoded(
+    histories: Histories,
+    length: int,
+    dim: int,
+    encode: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> Floats:
+    """The state after each history: [users, dim].
+
+    Users of like length go through together, so that little of the work is filling.
+
+    Args:
+        encode: from codes [B, L] of the last `length` items, -1 behind them, and how many
+            there are [B], the states [B, dim].
+    """
+    lengths = np.minimum(histories.lengths, length)
+    order = np.argsort(lengths, kind="stable")
+    states = np.empty((len(histories), dim), dtype=np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(order), _ENCODED):
+            users = order[start : start + _ENCODED]
+            codes = torch.from_numpy(left_aligned(histories.take(users), length))
+            states[users] = encode(codes, torch.from_numpy(lengths[users])).numpy()
+    return states
+
+
+def recent_items(histories: Histories) -> tuple[Codes, Floats]:
+    """What the text profile is the sum of: the last items and their weights, [users, 10] each.
+
+    A place without an item has weight zero.
+    """
+    last = histories.last(_RECENT)
+    weights = _DECAY ** np.arange(_RECENT - 1, -1, -1) * (last >= 0)
+    return np.maximum(last, 0), weights.astype(np.float32)
 
 
 def own_items(histories: Histories) -> tuple[Codes, Codes, Floats]:
