@@ -25,7 +25,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +79,10 @@ class Bench:
         self.items, self.users = items, users
         self.tile = min(ranker._TILE, items)
         self.block = max(1, ranker._BLOCK_CELLS // self.tile)
-        self.asked = [
-            (part, self.ranker._asked(part))
-            for part in (self.histories.take(rows) for rows in self.blocks())
-        ]
-        sides = [np.concatenate([asked.states, asked.profiles], axis=1) for _, asked in self.asked]
-        self.queries = np.concatenate(sides)
+        parts = [self.histories.take(rows) for rows in self.blocks()]
+        self.asked = [(part, self.ranker.scores_of(part)) for part in parts]
+        profiles = np.float32(BETA) * self.ranker.text_profiles(self.histories)
+        self.queries = np.concatenate([self.ranker.states(self.histories), profiles], axis=1)
         self.wide = np.concatenate([self.ranker.placed.numpy(), self.ranker.shown], axis=1)
 
     def blocks(self) -> Iterator[np.ndarray]:
@@ -100,10 +97,9 @@ class Bench:
 
     def ids(self) -> np.ndarray:
         """Of every user, without masks: [users, k]."""
-        buffer = torch.empty(min(self.block, self.users) * self.tile)
         found = [
             top_of_tiles(
-                partial(self.ranker._scores, asked, buffer=buffer),
+                scores_of,
                 part,
                 self.items,
                 K,
@@ -111,7 +107,7 @@ class Bench:
                 exclude_seen=False,
                 tile=self.tile,
             )[0]
-            for part, asked in self.asked
+            for part, scores_of in self.asked
         ]
         return np.concatenate(found)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -109,6 +110,29 @@ def _of_long_rows(scores: Scores, width: int) -> tuple[npt.NDArray[np.int64], np
 def _more_than(width: int, values: Scores, edge: Scores) -> Mask:
     """Rows with more than `width` values that reach the edge."""
     return np.asarray(np.count_nonzero(values >= edge, axis=1) > width)
+
+
+class _Held(threading.local):
+    """One buffer a thread."""
+
+    cells: Any = None
+
+
+_held = _Held()
+
+
+def held_block(users: int, items: int) -> Any:
+    """A tensor [users, items] float32, filled with anything, in a buffer that the thread keeps.
+
+    Whoever calls next in this thread gets the same memory. Blocks of tens of MB that are made and
+    freed one after another let the heap grow without end where anything small is kept between them.
+    """
+    import torch
+
+    if _held.cells is None or len(_held.cells) < users * items:
+        _held.cells = None  # not both at a time
+        _held.cells = torch.empty(users * items)
+    return _held.cells[: users * items].view(users, items)
 
 
 def top_of_tiles(

@@ -13,9 +13,7 @@ belong to the recipe; gamma is zero where the shop does not repeat.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +22,7 @@ from torch.nn.functional import embedding_bag, normalize
 
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
-from nightshift.ranking import Codes, Mask, Scores, select_top_k, top_of_tiles
+from nightshift.ranking import Codes, Mask, Scores, held_block, select_top_k, top_of_tiles
 from nightshift.recommend import checkpoint
 from nightshift.recommend.checkpoint import Checkpoint
 from nightshift.recommend.features import Floats
@@ -81,7 +79,8 @@ class ModelRanker:
 
     def scores(self, histories: Histories) -> Scores:
         """Dense scores [users, items]; memory is the caller's to bound."""
-        return self._scores(self._asked(histories), slice(0, len(self.items)))
+        out = torch.empty(len(histories), len(self.items))
+        return self._scores(self._asked(histories), slice(0, len(self.items)), out)
 
     def _asked(self, histories: Histories) -> _Asked:
         """What scores need of a block of users, worked out once for the whole catalogue."""
@@ -91,24 +90,29 @@ class ModelRanker:
             own_items(histories) if self.gamma else None,
         )
 
-    def _scores(self, asked: _Asked, items: slice, buffer: torch.Tensor | None = None) -> Scores:
-        """Scores of some items [users, items of the slice], into the buffer if one is given."""
+    def _scores(self, asked: _Asked, items: slice, where: torch.Tensor) -> Scores:
+        """Scores of some items, written to `where` [users, items of the slice]."""
         with torch.inference_mode():
-            placed = self.placed[items]
-            shape = len(asked.states), len(placed)
-            where = torch.empty(shape) if buffer is None else buffer[: math.prod(shape)].view(shape)
-            torch.mm(torch.from_numpy(asked.states), placed.T, out=where)
+            torch.mm(torch.from_numpy(asked.states), self.placed[items].T, out=where)
             if asked.profiles is not None:
                 # Added up inside the product: no second block is written and read again.
-                where.addmm_(
-                    torch.from_numpy(asked.profiles), torch.from_numpy(self.shown[items]).T
-                )
+                shown = torch.from_numpy(self.shown[items])
+                where.addmm_(torch.from_numpy(asked.profiles), shown.T)
             out: Scores = where.numpy()
         if asked.own is not None:
             rows, codes, strength = asked.own
             some = (codes >= items.start) & (codes < items.stop)
             out[rows[some], codes[some] - items.start] += np.float32(self.gamma) * strength[some]
         return out
+
+    def scores_of(self, users: Histories) -> Callable[[slice], Scores]:
+        """The scores of any items for a block of users; the next call overwrites the last one's."""
+        asked = self._asked(users)
+
+        def of(items: slice) -> Scores:
+            return self._scores(asked, items, held_block(len(users), items.stop - items.start))
+
+        return of
 
     def states(self, histories: Histories) -> Floats:
         """The state after each history: [users, D].
@@ -156,13 +160,11 @@ class ModelRanker:
         n_items = len(self.items)
         tile = min(_TILE, max(n_items, 1))
         block = max(1, _BLOCK_CELLS // tile)
-        buffer = torch.empty(min(block, len(histories)) * tile)
         codes, best = [], []
         for start in range(0, len(histories), block):
             part = histories.take(np.arange(start, min(start + block, len(histories))))
-            scores_of = partial(self._scores, self._asked(part), buffer=buffer)
             chosen, values = top_of_tiles(
-                scores_of,
+                self.scores_of(part),
                 part,
                 n_items,
                 k,

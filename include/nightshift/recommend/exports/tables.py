@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from nightshift.ranking import held_block
 from nightshift.recommend.features import Floats
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -30,7 +31,10 @@ class Table(Protocol):
         ...
 
     def product(self, queries: Floats, items: slice) -> Floats:
-        """Inner products with some rows: [n, width] → [n, rows of the slice]."""
+        """Inner products with some rows: [n, width] → [n, rows of the slice].
+
+        In the thread's buffer (`ranking.held_block`): the next product overwrites it.
+        """
         ...
 
     def arrays(self, name: str) -> Arrays:
@@ -54,8 +58,9 @@ class FloatTable:
 
     def product(self, queries: Floats, items: slice) -> Floats:
         rows = torch.from_numpy(self.values[items]).float()
-        out: Floats = (torch.from_numpy(queries) @ rows.T).numpy()
-        return out
+        out = held_block(len(queries), len(rows))
+        found: Floats = torch.mm(torch.from_numpy(queries), rows.T, out=out).numpy()
+        return found
 
     def arrays(self, name: str) -> Arrays:
         return {name: self.values}
@@ -86,9 +91,10 @@ class Int8Table:
     def product(self, queries: Floats, items: slice) -> Floats:
         values, scales = quantised(queries)
         sums = torch._int_mm(torch.from_numpy(values), torch.from_numpy(self.values[items]).T)
-        out: Floats = (sums * torch.from_numpy(self.scales[items])).numpy()
-        out *= scales[:, None]
-        return out
+        out = held_block(*sums.shape)
+        torch.mul(sums, torch.from_numpy(self.scales[items]), out=out)
+        found: Floats = out.mul_(torch.from_numpy(scales)[:, None]).numpy()
+        return found
 
     def arrays(self, name: str) -> Arrays:
         return {name: self.values, f"{name}.scales": self.scales}
