@@ -59,4 +59,5 @@ def model_of(settings: dict[str, Any], arrays: Arrays) -> Recommender:
         weights[name] = torch.from_numpy(value.astype(np.float32))
     model = Recommender(ModelSettings(**settings), weights["text.weight"].shape[1])
     model.load_state_dict(weights)
-    return model.eval()
+    model.eval()
+    return model

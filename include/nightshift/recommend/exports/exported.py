@@ -70,7 +70,8 @@ class ExportedRanker:
         else:  # scaled, which the unit length takes out again
             rows = self.wide.rows(last)[..., self.model.dim :]
         sums: Floats = np.matmul(weights[:, None, :], rows)[:, 0]
-        return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6)
+        sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6)
+        return sums
 
     def queries(self, histories: Histories) -> Floats:
         """The users' side of the product with `wide`: [users, D] or [users, D + P]."""
