@@ -55,6 +55,11 @@ def test_the_graph_equals_torch_at_any_batch_and_length(folder, batch, length):
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-4)
 
 
+def test_the_graph_tells_nothing_of_the_machine_that_wrote_it(folder):
+    for to in ("onnx", "onnx-int8"):
+        assert b".py" not in (folder / to / "encoder.onnx").read_bytes()
+
+
 def test_it_ranks_as_the_model(folder):
     model, asked = ranker(), histories(USERS)
     found = exported.load(folder / "onnx").top_k(asked, 20, candidates=None, exclude_seen=True)

@@ -31,7 +31,7 @@ def write_graph(model: Recommender, path: Path, *, int8: bool) -> None:
     Raises:
         SettingsError: the extra `export` is not installed.
     """
-    _needs("onnx")
+    onnx = _needs("onnx")
     _needs("onnxscript")
     batch, length = _EXAMPLE
     history = torch.zeros(batch, length, model.settings.dim)
@@ -51,6 +51,7 @@ def write_graph(model: Recommender, path: Path, *, int8: bool) -> None:
             external_data=False,
             verbose=False,
         )
+        _forget_origin(onnx, plain)
         if int8:
             _needs("onnxruntime")
             quantisation = importlib.import_module("onnxruntime.quantization")
@@ -58,6 +59,15 @@ def write_graph(model: Recommender, path: Path, *, int8: bool) -> None:
                 plain, path, weight_type=quantisation.QuantType.QInt8, per_channel=True
             )
             plain.unlink()
+
+
+def _forget_origin(onnx: Any, path: Path) -> None:
+    """Take out what the exporter notes beside every node: stack traces with local paths."""
+    proto = onnx.load(path)
+    for holder in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info):
+        del holder.metadata_props[:]
+        holder.doc_string = ""
+    onnx.save(proto, path)
 
 
 def run_graph(path: Path, *, threads: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
