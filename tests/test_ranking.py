@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -24,6 +25,16 @@ def naive(row: np.ndarray, k: int) -> list[int]:
     return (order + [-1] * k)[:k]
 
 
+# Rows so much longer than the list that their best are found by columns, ties and -inf as above.
+LONG = hnp.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 3), st.integers(64, 150)),
+    elements=st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 2.0, 3.0, 4.0]),
+    fill=st.just(-np.inf),
+)
+
+
+@example_settings(deadline=None)  # the first example imports torch
 @given(SCORES, st.integers(1, 15))
 def test_top_k_is_sorting_by_score_then_code(scores, k):
     codes, best = select_top_k(scores.copy(), k)
@@ -35,6 +46,22 @@ def test_top_k_is_sorting_by_score_then_code(scores, k):
         np.testing.assert_array_equal(values, expected)
 
 
+@example_settings(deadline=None)
+@given(LONG, st.integers(1, 4))
+def test_top_k_of_a_long_row_is_sorting_by_score_then_code(scores, k):
+    codes, _ = select_top_k(scores.copy(), k)
+    assert codes.tolist() == [naive(row, k) for row in scores]
+
+
+@pytest.mark.parametrize("items", [5000, 5001, 5007])
+def test_the_best_of_a_long_row_wherever_they_lie(items):
+    scores = np.random.default_rng(items).normal(size=(50, items)).astype(np.float32)
+    scores[0, -9:] = 9.0  # in the end that is in no column
+    scores[1, 5:3000:625] = 9.0  # under each other
+    codes, _ = select_top_k(scores, 10)
+    assert codes.tolist() == [naive(row, 10) for row in scores]
+
+
 def test_equals_at_the_edge_go_by_code_in_a_long_row():
     scores = np.zeros((3, 5000), dtype=np.float32)
     scores[1, 4000] = 1.0
@@ -43,6 +70,17 @@ def test_equals_at_the_edge_go_by_code_in_a_long_row():
     assert codes[0].tolist() == [0, 1, 2, 3, 4]
     assert codes[1].tolist() == [4000, 0, 1, 2, 3]
     assert codes[2].tolist() == np.argsort(-scores[2])[:5].tolist()
+
+
+@pytest.mark.parametrize("first", [0, 2, 3])
+def test_a_tile_is_masked_as_its_part_of_the_catalogue(first):
+    past = histories([[0, 2, 4], [], [3]])
+    candidates = np.array([True, False, True, True, True])
+    whole, tile = np.ones((3, 5), np.float32), np.ones((3, 2), np.float32)
+    mask_scores(whole, past, candidates=candidates, exclude_seen=True)
+    part = candidates[first : first + 2]
+    mask_scores(tile, past, candidates=part, exclude_seen=True, first=first)
+    np.testing.assert_array_equal(tile, whole[:, first : first + 2])
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])

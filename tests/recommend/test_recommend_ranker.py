@@ -123,6 +123,43 @@ def test_users_in_blocks_rank_as_users_at_once(model, monkeypatch):
     np.testing.assert_allclose(at_once[1], in_blocks[1], rtol=1e-4)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 3.0])
+@pytest.mark.parametrize("k", [6, ITEMS + 5])
+def test_a_catalogue_in_tiles_ranks_as_the_catalogue_at_once(model, monkeypatch, gamma, k):
+    rank = ModelRanker(*model, beta=3.0, gamma=gamma)
+    whole, some = histories(USERS * 3), np.arange(ITEMS) % 5 != 2
+    at_once = rank.top_k(whole, k, candidates=some, exclude_seen=not gamma)
+    monkeypatch.setattr(ranker, "_TILE", 7)
+    in_tiles = rank.top_k(whole, k, candidates=some, exclude_seen=not gamma)
+    np.testing.assert_array_equal(at_once[0], in_tiles[0])
+    np.testing.assert_allclose(at_once[1], in_tiles[1], rtol=1e-4)
+
+
+def test_equal_items_go_by_code_across_tiles(monkeypatch):
+    stored, _ = fresh(ITEMS)  # without deltas: an item is its text
+    vectors = np.repeat(unit_vectors(4, seed=1), ITEMS // 4, axis=0)
+    rank = ModelRanker(stored, vectors, beta=2.0)
+    asked = histories([[3], [15, 20]])
+    monkeypatch.setattr(ranker, "_TILE", 3)
+    codes, values = rank.top_k(asked, 15, candidates=None, exclude_seen=False)
+    for found, best in zip(codes, values, strict=True):
+        order = np.lexsort((found, -best))
+        assert order.tolist() == list(range(15))
+        first = found[0]
+        assert first % 10 == 0
+        assert found[:10].tolist() == list(range(first, first + 10))
+
+
+def test_a_state_does_not_depend_on_whom_it_is_encoded_with(model, monkeypatch):
+    rank = ModelRanker(*model, beta=0.0)
+    whole = histories(USERS * 5)
+    together = rank.states(whole)
+    monkeypatch.setattr(ranker, "_ENCODED", 3)
+    np.testing.assert_allclose(rank.states(whole), together, rtol=1e-4, atol=1e-6)
+    alone = [rank.states(histories([items]))[0] for items in USERS]
+    np.testing.assert_allclose(together[: len(USERS)], alone, rtol=1e-4, atol=1e-6)
+
+
 def test_no_users_give_an_empty_answer(model):
     codes, scores = ModelRanker(*model, beta=1.0).top_k(
         histories([]), 4, candidates=None, exclude_seen=False

@@ -13,16 +13,17 @@ belong to the recipe; gamma is zero where the shop does not repeat.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import embedding_bag, normalize
 
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
-from nightshift.ranking import Codes, Mask, Scores, mask_scores, select_top_k
+from nightshift.ranking import Codes, Mask, Scores, held_block, select_top_k, top_of_tiles
 from nightshift.recommend import checkpoint
 from nightshift.recommend.checkpoint import Checkpoint
 from nightshift.recommend.features import Floats
@@ -34,8 +35,20 @@ _RECENT, _DECAY = 10, 0.7
 """The text profile: the last ten items, each counting 0.7 of the one after it."""
 _HALF_LIFE = 60 * 24 * 3600 * 1e6
 """An own event counts half as much after 60 days (microseconds, back from the user's newest)."""
-_BLOCK_CELLS = 24_000_000
-"""Scores held at a time (users x items): about 100 MB of float32."""
+_BLOCK_CELLS = 8_000_000
+"""Scores held at a time (users x items of a tile): 32 MB of float32, whatever the catalogue."""
+_TILE = 16_384
+"""Items whose scores are held at a time: with some 500 users the product is as fast as it gets."""
+_ENCODED = 64
+"""Histories encoded at a time, sorted by length."""
+
+
+class _Asked(NamedTuple):
+    """A block of users, as the product with the catalogue takes them."""
+
+    states: Floats  # [users, D]
+    profiles: Floats | None  # [users, P] times beta
+    own: tuple[Codes, Codes, Floats] | None
 
 
 class ModelRanker:
@@ -68,26 +81,55 @@ class ModelRanker:
 
     def scores(self, histories: Histories) -> Scores:
         """Dense scores [users, items]; memory is the caller's to bound."""
-        out: Scores = (self.states(histories) @ self.placed.T).numpy()
-        if self.beta:
-            out += np.float32(self.beta) * self.text_similarity(histories)
-        if self.gamma:
-            rows, codes, strength = own_items(histories)
-            out[rows, codes] += np.float32(self.gamma) * strength
+        out = torch.empty(len(histories), len(self.items))
+        return self._scores(self._asked(histories), slice(0, len(self.items)), out)
+
+    def _asked(self, histories: Histories) -> _Asked:
+        """What scores need of a block of users, worked out once for the whole catalogue."""
+        return _Asked(
+            self.states(histories),
+            np.float32(self.beta) * self.text_profiles(histories) if self.beta else None,
+            own_items(histories) if self.gamma else None,
+        )
+
+    def _scores(self, asked: _Asked, items: slice, where: torch.Tensor) -> Scores:
+        """Scores of some items, written to `where` [users, items of the slice]."""
+        with torch.inference_mode():
+            torch.mm(torch.from_numpy(asked.states), self.placed[items].T, out=where)
+            if asked.profiles is not None:
+                # Added up inside the product: no second block is written and read again.
+                shown = torch.from_numpy(self.shown[items])
+                where.addmm_(torch.from_numpy(asked.profiles), shown.T)
+            out: Scores = where.numpy()
+        if asked.own is not None:
+            rows, codes, strength = asked.own
+            some = (codes >= items.start) & (codes < items.stop)
+            out[rows[some], codes[some] - items.start] += np.float32(self.gamma) * strength[some]
         return out
 
-    def states(self, histories: Histories) -> Tensor:
-        """The model's state of each user: [users, D]."""
-        model, read = self.stored.model.eval(), histories.read
-        length = model.settings.max_length
-        ends = torch.from_numpy(np.minimum(read.lengths, length))
-        codes = torch.from_numpy(left_aligned(read, length))
-        users = torch.arange(len(read))
-        with torch.inference_mode():
+    def scores_of(self, users: Histories) -> Callable[[slice], Scores]:
+        """The scores of any items for a block of users; the next call overwrites the last one's."""
+        asked = self._asked(users)
+
+        def of(items: slice) -> Scores:
+            return self._scores(asked, items, held_block(len(users), items.stop - items.start))
+
+        return of
+
+    def states(self, histories: Histories) -> Floats:
+        """The state after each history: [users, D].
+
+        Users of like length go through together, so that little of the work is filling.
+        """
+        model = self.stored.model.eval()
+
+        def encode(codes: Tensor, ends: Tensor, kinds: Tensor, gaps: Tensor) -> Tensor:
             vectors = self.items[codes.clamp_min(0)] * (codes >= 0)[..., None]
-            kinds, gaps = (torch.from_numpy(each) for each in newest_signals(read, length))
-            out: Tensor = model.users(vectors, ends, signals=(kinds, gaps))[users, ends]
-        return out
+            states = model.users(vectors, ends, signals=(kinds, gaps))
+            found: Tensor = states[torch.arange(len(codes)), ends]
+            return found
+
+        return encoded(histories, model.settings.max_length, model.settings.dim, encode)
 
     def text_similarity(self, histories: Histories) -> Scores:
         """Cosine of each user's text profile with every item as it is ranked: [users, items]."""
@@ -99,11 +141,14 @@ class ModelRanker:
 
         Of the user's last items, and of what `profiles` say of the user.
         """
-        last = histories.last(_RECENT)
-        weights = _DECAY ** np.arange(_RECENT - 1, -1, -1) * (last >= 0)
-        mean = np.einsum("ul,ulp->up", weights, self.features[np.maximum(last, 0)])
-        norm = np.linalg.norm(mean, axis=1, keepdims=True)
-        found: Floats = (mean / np.maximum(norm, 1e-6)).astype(np.float32)
+        last, weights = recent_items(histories)
+        found: Floats = embedding_bag(
+            torch.from_numpy(last),
+            torch.from_numpy(self.features),
+            per_sample_weights=torch.from_numpy(weights),
+            mode="sum",
+        ).numpy()
+        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
         if self.profiles is not None and histories.users is not None:
             place = np.where(histories.users >= 0, self._place[histories.users], -1)
             some = np.flatnonzero(place >= 0)
@@ -115,14 +160,21 @@ class ModelRanker:
         self, histories: Histories, k: int, *, candidates: Mask | None, exclude_seen: bool
     ) -> tuple[Codes, Scores]:
         """See `nightshift.ranking.Ranker.top_k`; users go through in blocks."""
-        block = max(1, _BLOCK_CELLS // max(len(self.items), 1))
+        n_items = len(self.items)
+        tile = min(_TILE, max(n_items, 1))
+        block = max(1, _BLOCK_CELLS // tile)
         codes, best = [], []
         for start in range(0, len(histories), block):
             part = histories.take(np.arange(start, min(start + block, len(histories))))
-            scores = mask_scores(
-                self.scores(part), part, candidates=candidates, exclude_seen=exclude_seen
+            chosen, values = top_of_tiles(
+                self.scores_of(part),
+                part,
+                n_items,
+                k,
+                candidates=candidates,
+                exclude_seen=exclude_seen,
+                tile=tile,
             )
-            chosen, values = select_top_k(scores, k)
             codes.append(chosen)
             best.append(values)
         if not codes:
@@ -137,6 +189,43 @@ class ModelRanker:
             # By cosine, as the projection was trained.
             scores: Scores = (queries @ normalize(self.items, dim=-1).T).numpy()
         return select_top_k(scores, k)
+
+
+def encoded(
+    histories: Histories,
+    length: int,
+    dim: int,
+    encode: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+) -> Floats:
+    """The state after each history: [users, dim].
+
+    Users of like length go through together, so that little of the work is filling.
+
+    Args:
+        encode: from codes [B, L] of the last `length` events, -1 behind them, how many there are
+            [B], and their kinds and gaps (see `Signals`), the states [B, dim].
+    """
+    histories = histories.read
+    lengths = np.minimum(histories.lengths, length)
+    order = np.argsort(lengths, kind="stable")
+    states = np.empty((len(histories), dim), dtype=np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(order), _ENCODED):
+            users = order[start : start + _ENCODED]
+            some = histories.take(users)
+            arrays = (left_aligned(some, length), lengths[users], *newest_signals(some, length))
+            states[users] = encode(*(torch.from_numpy(array) for array in arrays)).numpy()
+    return states
+
+
+def recent_items(histories: Histories) -> tuple[Codes, Floats]:
+    """What the text profile is the sum of: the last items and their weights, [users, 10] each.
+
+    A place without an item has weight zero.
+    """
+    last = histories.last(_RECENT)
+    weights = _DECAY ** np.arange(_RECENT - 1, -1, -1) * (last >= 0)
+    return np.maximum(last, 0), weights.astype(np.float32)
 
 
 def own_items(histories: Histories) -> tuple[Codes, Codes, Floats]:
