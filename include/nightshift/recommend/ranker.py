@@ -14,17 +14,19 @@ belong to the recipe; gamma is zero where the shop does not repeat.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from nightshift.errors import BadInput, ModelRejected
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.ranking import Codes, Mask, Scores, mask_scores, select_top_k
 from nightshift.recommend import checkpoint
 from nightshift.recommend.checkpoint import Checkpoint
-from nightshift.recommend.features import Floats
+from nightshift.recommend.features import Floats, check_finite, check_width
 from nightshift.recommend.sample_texts import Profiles, mixed
 from nightshift.snapshot import Histories
 
@@ -49,7 +51,19 @@ class ModelRanker:
         profiles: Profiles | None = None,
         user_keys: Sequence[str] = (),
     ) -> None:
-        """`profiles` are of customers by name; `user_keys` names those that histories have."""
+        """`profiles` are of customers by name; `user_keys` names those that histories have.
+
+        Raises:
+            ModelRejected: the embeddings are not of this catalogue, or not of the model's encoder.
+            BadInput: an item's embedding is not finite.
+        """
+        if len(vectors) != len(stored.item_ids):
+            raise ModelRejected(
+                f"The model is laid out for {len(stored.item_ids)} items, "
+                f"the sentence embeddings are of {len(vectors)}.",
+                hint="read the model, the catalogue and its embeddings of one and the same night",
+            )
+        check_finite(vectors, stored.item_ids)
         self.stored, self.beta, self.gamma = stored, beta, gamma
         self.features = stored.features(vectors)  # [items, P]
         self.shown = stored.ranked_features(self.features)  # [items, P] as they are ranked
@@ -65,7 +79,30 @@ class ModelRanker:
             self._place = profiles.rows_of(user_keys)  # [users]
 
     def scores(self, histories: Histories) -> Scores:
-        """Dense scores [users, items]; memory is the caller's to bound."""
+        """Dense scores [users, items]; memory is the caller's to bound.
+
+        Raises:
+            BadInput: see `states`.
+        """
+        states = torch.from_numpy(self.states(histories))
+        with torch.inference_mode():
+            out: Scores = (states @ self.placed.T).numpy()
+        if self.beta:
+            out += np.float32(self.beta) * self.text_similarity(histories)
+        if self.gamma:
+            rows, codes, strength = own_items(histories)
+            out[rows, codes] += np.float32(self.gamma) * strength
+        return out
+
+    def states(self, histories: Histories) -> Floats:
+        """What the model makes of each history: [users, D].
+
+        Raises:
+            BadInput: a history holds what is no item of this catalogue.
+        """
+        self._check(histories)
+        if not len(histories):
+            return np.zeros((0, self.items.shape[1]), dtype=np.float32)
         model = self.stored.model.eval()
         length = model.settings.max_length
         lengths = np.minimum(histories.lengths, length)
@@ -75,13 +112,56 @@ class ModelRanker:
             vectors = self.items[codes.clamp_min(0)] * (codes >= 0)[..., None]
             ends = torch.from_numpy(lengths)
             states = model.users(vectors, ends)[torch.arange(len(histories)), ends]
-            out: Scores = (states @ self.placed.T).numpy()
-        if self.beta:
-            out += np.float32(self.beta) * self.text_similarity(histories)
-        if self.gamma:
-            rows, codes, strength = own_items(histories)
-            out[rows, codes] += np.float32(self.gamma) * strength
+        out: Floats = states.numpy()
         return out
+
+    @cached_property
+    def item_sides(self) -> dict[str, Floats]:
+        """The items' side of each term of the score that is a product: [items, d] by name.
+
+        `score = sum of user side · item side over the names, + own_side`. A new term of the score
+        needs an entry here and one in `user_sides`, and explanations know it.
+        """
+        model, none = self.stored.model, torch.zeros_like(self.stored.deltas)
+        with torch.inference_mode():
+            text = model.items(torch.from_numpy(self.features), none).numpy()
+            shown, ranked = text, self.items.numpy()
+            if self.stored.texts is not None:
+                shown = model.items(torch.from_numpy(self.shown), none).numpy()
+                ranked = (self.placed - self.stored.sample_deltas).numpy()
+        sides = {"text": text, "id": ranked - shown}
+        if self.stored.texts is not None or self.stored.sample_deltas.any():
+            sides["samples"] = shown - text + self.stored.sample_deltas.numpy()
+        if self.beta:
+            sides["text_similarity"] = self.shown
+        return sides
+
+    def user_sides(self, histories: Histories) -> dict[str, Floats]:
+        """The users' side of the terms in `item_sides`: [users, d] by name."""
+        states = self.states(histories)
+        sides = dict.fromkeys(self.item_sides, states)
+        if self.beta:
+            sides["text_similarity"] = np.float32(self.beta) * self.text_profiles(histories)
+        return sides
+
+    def own_side(self, histories: Histories) -> tuple[Codes, Codes, Floats] | None:
+        """The term of the user's own items, as `own_items` lists it; None where it is off."""
+        if not self.gamma:
+            return None
+        rows, codes, strength = own_items(histories)
+        return rows, codes, np.float32(self.gamma) * strength
+
+    def _check(self, histories: Histories) -> None:
+        codes, items = histories.items, len(self.stored.item_ids)
+        strange = (codes < 0) | (codes >= items)
+        if strange.any():
+            raise BadInput(
+                f"A history holds the item code {codes[strange][0]}; "
+                f"the catalogue has {items} items.",
+                hint="code histories by the snapshot that the model was loaded for, and leave out "
+                "items that it does not list",
+                row=int(np.searchsorted(histories.indptr, strange.argmax(), side="right") - 1),
+            )
 
     def text_similarity(self, histories: Histories) -> Scores:
         """Cosine of each user's text profile with every item as it is ranked: [users, items]."""
@@ -124,7 +204,14 @@ class ModelRanker:
         return np.concatenate(codes), np.concatenate(best)
 
     def rank_queries(self, query_vectors: Floats, k: int) -> tuple[Codes, Scores]:
-        """The k best items of each query, given its sentence embedding [n, width]."""
+        """The k best items of each query, given its sentence embedding [n, width].
+
+        Raises:
+            ModelRejected: the embeddings are not as wide as those the model was made with.
+            BadInput: one is not finite.
+        """
+        check_width(query_vectors, self.stored.whitening)
+        check_finite(query_vectors, what="query")
         with torch.inference_mode():
             features = torch.from_numpy(self.stored.whitening.apply(query_vectors))
             queries = normalize(self.stored.model.queries(features), dim=-1)
@@ -180,7 +267,8 @@ def load(
         prefix: "" for an arm, "real/" or "blend/" for a line of a state.
 
     Raises:
-        ModelRejected: see `checkpoint.load`.
+        ModelRejected: see `checkpoint.load` and `ModelRanker`.
+        BadInput: an item's embedding is not finite.
     """
     stored = checkpoint.load(lake, manifest, list(item_ids), prefix=prefix)
     profiles = Profiles.load(lake, manifest, prefix=prefix)

@@ -183,6 +183,7 @@ STAGES: dict[str, Stage] = {
             name="score",
             dataset="recommendations",
             module="nightshift.recommend.score",
+            version="2",
             title="make the champion live: the alias, and recommendations in Postgres",
             sections=("score",),
             inputs=(_SNAPSHOT, _VECTORS, _MORNING, Input("recipe"), Input("verdict")),
