@@ -10,7 +10,7 @@ other items have. So all that is said here counts from the mean item that may be
 
 The last is leave-one-out, exact: the model reads the history once more without the item, every
 event with it taken out. Means cost nothing beside it, because a mean of products is a product with
-the mean item. The words are those in common with the carrying items (see `words`).
+the mean item. The words are those in common with the other carrying items (see `words`).
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ class Explainer:
             because[users], carried[users] = self._carrying(
                 histories.take(users), codes[users], looked_at[users], total[users]
             )
-        shared = self.words.shared(codes.ravel(), because.reshape(-1, BECAUSE), WORDS)
+        others = np.where(because == codes[:, :, None], -1, because)  # all is shared with itself
+        shared = self.words.shared(codes.ravel(), others.reshape(-1, BECAUSE), WORDS)
         return Explained(
             codes, self.terms, parts, means, because, carried, shared.reshape(*codes.shape, WORDS)
         )
@@ -230,5 +231,6 @@ def _looked_up(rows: Codes, codes: Codes, values: Floats, wanted: Codes) -> Floa
 def _names(table: pl.Series, rows: Codes) -> pl.Series:
     """Rows of a table of names [n, m] as a list each, those below 0 left out."""
     flat = pl.Series(rows.ravel(), dtype=pl.Int64)
-    named = table.gather(flat.set(flat < 0, None)) if len(table) else flat.cast(pl.String)
+    names = pl.concat([table, pl.Series([None], dtype=pl.String)])  # the last row is no name
+    named = names.gather(flat.set(flat < 0, len(table)))
     return named.reshape(rows.shape).arr.to_list().list.drop_nulls()

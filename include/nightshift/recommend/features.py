@@ -72,7 +72,8 @@ def check_finite(
         BadInput: it names the first row that is not finite, and says how many there are.
     """
     # A sum is as good as a look at each number, and takes no second table of them.
-    bad = np.flatnonzero(~np.isfinite(vectors.sum(axis=1)))
+    with np.errstate(invalid="ignore"):
+        bad = np.flatnonzero(~np.isfinite(vectors.sum(axis=1)))
     if len(bad):
         first = str(bad[0]) if names is None else repr(names[int(bad[0])])
         raise BadInput(

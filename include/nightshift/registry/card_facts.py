@@ -53,10 +53,12 @@ def facts_of(
         first=pl.col("first_event").min(), last=pl.col("last_event").max()
     )
     first, last = people.row(0)
-    counts = {name: int(stats[name]) for name in ("events", "items", "users") if name in stats}
+    counts: dict[str, int] = {
+        name: int(stats[name]) for name in ("events", "items", "users") if name in stats
+    }
     if refreshed:
         inside = ctx.lake.scan(ctx.inputs["morning"], "events.parquet").select("occurred_at")
-        newest = cast("pl.DataFrame", inside.max().collect()).item()
+        newest = inside.max().collect().item()
         counts["inside"] = int(ctx.inputs["morning"].stats["events"])
         last = max((time for time in (last, newest) if time is not None), default=None)
     samples = (
@@ -85,7 +87,10 @@ def facts_of(
 
 def rows_from(raw: Iterable[dict[str, Any]]) -> list[ResultRow]:
     """Rows from JSON, whose intervals come back as lists."""
-    return [
-        ResultRow(**{k: tuple(v) if k.endswith("ci95") and v else v for k, v in one.items()})
-        for one in raw
-    ]
+    return [_row(one) for one in raw]
+
+
+def _row(raw: dict[str, Any]) -> ResultRow:
+    intervals = {k: tuple(v) for k, v in raw.items() if k.endswith("ci95") and v is not None}
+    fields: dict[str, Any] = raw | intervals
+    return ResultRow(**fields)
