@@ -193,6 +193,7 @@ STAGES: dict[str, Stage] = {
             name="report",
             dataset="report",
             module="nightshift.report.stage",
+            version="2",
             title="report.json and index.html",
             inputs=(
                 _SNAPSHOT,
