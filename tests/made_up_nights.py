@@ -342,6 +342,9 @@ def _score(ctx: StageContext) -> dict[str, Any]:
             "rank": [rank + 1 for _ in range(users) for rank in range(top)],
             "item_id": [items[int(i)] for i in rng.integers(0, 60, users * top)],
             "score": rng.random(users * top),
+            "because": [[items[place % 60], items[0]] for place in range(users * top)],
+            "words": [["mild", "cheddar"], []] * (users * top // 2),
+            "shares": ['{"text":0.7,"id":0.2,"own":0.1}', None] * (users * top // 2),
         }
     )
     _table(ctx, "recommendations.parquet", [frame], contracts.RECOMMENDATIONS)

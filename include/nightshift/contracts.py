@@ -150,6 +150,10 @@ RECOMMENDATIONS = pa.schema(
         ("rank", pa.int32()),  # 1 is best
         ("item_id", STRING),
         ("score", pa.float32()),
+        # Why (recommend.explain); null where it was not asked (score.explain).
+        ("because", STRINGS),  # items of the user's history that carried it, the most first
+        ("words", STRINGS),  # what its text has in common with theirs
+        ("shares", STRING),  # JSON object: each term's share of what sets it above the mean item
     ]
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.refresh import run as refresh
 from nightshift.settings import Settings
 from nightshift.snapshot import read_vectors
-from nightshift.stages import STAGES, arm_input
+from nightshift.stages import STAGES, StageContext, arm_input
 from shop_by_hand import (
     NIGHT,
     events,
@@ -39,6 +39,7 @@ from shop_by_hand import (
 
 ITEMS = [f"i{code:02}" for code in range(20)]
 RECIPE = {"beta": {"control": 0.0, "challenger": 0.0}, "gamma": 0.0, "strategies": {}}
+VERDICT = {"decision": "promoted", "reasons": ["It is better."], "pooled_nights": 3}
 DAY = timedelta(days=1)
 
 
@@ -119,14 +120,22 @@ class Shop:
         *,
         night: Night = NIGHT,
         live_line: str = "blend",
+        pooled: Sequence[Mapping[str, Any]] = (),
     ) -> Manifest:
         """The state after the night."""
-        verdict = commit(
-            self.lake, self.settings, night, STAGES["promote"], lambda ctx: {"live_line": live_line}
-        )
+        verdict = self._judged("promote", "verdict.json", VERDICT | {"live_line": live_line}, night)
+        evaluation = self._judged("evaluate", "pooled.json", list(pooled), night)
         morning = write_morning(self.lake, self.settings, inside, night=night)
-        everything = inputs | models | {"morning": morning, "verdict": verdict}
+        judged = {"verdict": verdict, "evaluation": evaluation}
+        everything = inputs | models | judged | {"morning": morning}
         return commit(self.lake, self.settings, night, STAGES["refresh"], refresh, everything)
+
+    def _judged(self, stage: str, name: str, body: Any, night: Night) -> Manifest:
+        def run(ctx: StageContext) -> dict[str, Any]:
+            ctx.writer.write_json(name, body)
+            return dict(body) if isinstance(body, dict) else {}
+
+        return commit(self.lake, self.settings, night, STAGES[stage], run)
 
     def model(self, manifest: Manifest, prefix: str = "") -> Checkpoint:
         return checkpoint.load(self.lake, manifest, ITEMS, prefix=prefix)

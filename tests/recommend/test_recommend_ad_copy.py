@@ -149,7 +149,7 @@ def test_recommendations_and_copy_move_together_or_not_at_all(shop, monkeypatch)
     with pytest.raises(RuntimeError, match="in the middle"):
         publish(
             shop.settings,
-            EMPTY,
+            [EMPTY],
             as_of=NIGHT.end + timedelta(days=1),
             model="m",
             ad_copy=lambda: pl.DataFrame(schema=WRITTEN),

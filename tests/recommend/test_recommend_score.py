@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import polars as pl
@@ -142,12 +143,14 @@ def test_the_live_rows_are_the_datasets_joined_back_to_the_shops_own_ids(shop):
     manifest, frame = scored(shop, night_of(shop))
     rows = query(
         shop.settings,
-        "select user_id, rank, item_id, score from nightshift.recommendations order by 1, 2",
+        "select user_id, rank, item_id, because, words, shares from nightshift.recommendations"
+        " order by 1, 2",
     )
     expected = frame.filter(pl.col("user_key").is_in(known)).sort("user_key", "rank")
-    assert [(f"shop-{u}", r, i) for u, r, i, _ in expected.iter_rows()] == sorted(
-        (user, rank, item) for user, rank, item, _ in rows
-    )
+    assert rows == [
+        (f"shop-{user}", rank, item, because, words, json.loads(shares))
+        for user, rank, item, _, because, words, shares in expected.iter_rows()
+    ]
     assert len(rows) == 6 * 6
     published = query(shop.settings, "select as_of, model, users from nightshift.publication")
     assert published[0][0] == NIGHT.end
@@ -187,13 +190,13 @@ def rows_of(*users, item="i00"):
 def test_publishing_replaces_everything_and_only_moves_forward_in_time(shop):
     know(shop.settings, ["a", "b", "c"])
     live_rows = "select user_id, item_id from nightshift.recommendations order by 1"
-    assert publish(shop.settings, rows_of("a", "b"), as_of=NIGHT.end, model="one")
+    assert publish(shop.settings, [rows_of("a"), rows_of("b")], as_of=NIGHT.end, model="one")
     assert publish(
-        shop.settings, rows_of("b", "c", item='od"d, id'), as_of=NIGHT.end, model="again"
+        shop.settings, [rows_of("b", "c", item='od"d, id')], as_of=NIGHT.end, model="again"
     )
     assert query(shop.settings, live_rows) == [("shop-b", 'od"d, id'), ("shop-c", 'od"d, id')]
     earlier = NIGHT.end - timedelta(microseconds=1)
-    assert not publish(shop.settings, rows_of("a"), as_of=earlier, model="old")
+    assert not publish(shop.settings, [rows_of("a")], as_of=earlier, model="old")
     assert [row[0] for row in query(shop.settings, live_rows)] == ["shop-b", "shop-c"]
     assert query(shop.settings, "select model, users from nightshift.publication") == [("again", 2)]
     assert query(shop.settings, "select * from nightshift.recommendations_staging") == []
@@ -201,5 +204,67 @@ def test_publishing_replaces_everything_and_only_moves_forward_in_time(shop):
 
 def test_a_user_whom_the_store_has_forgotten_gets_no_row(shop):
     know(shop.settings, ["a"])
-    assert publish(shop.settings, rows_of("a", "erased"), as_of=NIGHT.end, model="m")
+    assert publish(shop.settings, [rows_of("a", "erased")], as_of=NIGHT.end, model="m")
     assert query(shop.settings, "select user_id from nightshift.recommendations") == [("shop-a",)]
+
+
+def test_every_recommendation_says_what_carried_it(shop):
+    _, frame = scored(shop, night_of(shop))
+    owned = {**PAST, "u003": [*PAST["u003"], "i05"], "newcomer": INSIDE["newcomer"]}
+    said = 0
+    for user, because, shares in frame.select("user_key", "because", "shares").iter_rows():
+        assert set(because) <= set(owned[user])
+        assert len(set(because)) == len(because) <= 3
+        assert sum(json.loads(shares).values()) == pytest.approx(1, abs=0.005)
+        assert set(json.loads(shares)) == {"text", "id"}  # nothing else is in force here
+        said += bool(because)
+    assert said > frame.height / 2
+
+
+def test_what_carried_it_is_not_asked_where_the_shop_does_not_want_it(shop):
+    know(shop.settings, ["newcomer"])
+    silent = Shop(shop.settings.with_({"score": {"explain": False}}))
+    inputs = night_of(shop)
+    _, frame = scored(silent, inputs)
+    assert frame.schema == schema_of(contracts.RECOMMENDATIONS)
+    assert frame.select("because", "words", "shares").null_count().row(0) == (frame.height,) * 3
+    live_rows = "select because, words, shares from nightshift.recommendations"
+    assert query(shop.settings, live_rows) == [(None, None, None)] * 6
+    _, asked = scored(shop, inputs)
+    ranked = ["user_key", "rank", "item_id", "score"]
+    assert asked.select(ranked).equals(frame.select(ranked))
+
+
+def test_odd_ids_and_words_reach_the_store_as_they_are(shop):
+    know(shop.settings, ["a"])
+    odd = ['quo"te', "back\\slash", "com,ma", "{brace}", "NULL", "l\nine", " "]
+    why = rows_of("a").with_columns(
+        because=pl.Series([odd]),
+        words=pl.Series([[]], dtype=pl.List(pl.String)),
+        shares=pl.lit("{}"),
+    )
+    assert publish(shop.settings, [why], as_of=NIGHT.end, model="m")
+    found = query(shop.settings, "select because, words, shares from nightshift.recommendations")
+    assert found == [(odd, [], {})]
+
+
+def test_a_store_of_the_version_before_goes_on_without_explanations(shop, caplog):
+    know(shop.settings, list(PAST))
+    with begin(shop.settings) as connection:
+        for table in ("recommendations", "recommendations_staging"):
+            drop = "drop column because, drop column words, drop column shares"
+            connection.execute(text(f"alter table nightshift.{table} {drop}"))
+    _, frame = scored(shop, night_of(shop))
+    assert frame["because"].null_count() == 0
+    assert query(shop.settings, "select count(*) from nightshift.recommendations") == [(20 * 6,)]
+    assert "nightshift store migrate" in caplog.text
+
+
+def test_blocks_of_users_are_written_one_by_one_and_are_the_same(shop):
+    """Memory is that of a block: nothing of one is held for the next."""
+    inputs = night_of(shop)
+    _, in_threes = scored(Shop(shop.settings.with_({"score": {"block": 3}})), inputs)
+    manifest, at_once = scored(Shop(shop.settings.with_({"score": {"block": 500}})), inputs)
+    ranked = ["user_key", "rank", "item_id", "because", "words"]
+    assert in_threes.select(ranked).equals(at_once.select(ranked))
+    assert manifest.stats["users"] == in_threes["user_key"].n_unique()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-import polars as pl
+import pyarrow as pa
 import pytest
 from sqlalchemy import text
 
@@ -93,8 +93,8 @@ class Registry:
 
 
 def _recommendations(ctx, line, *, item):
-    frame = pl.DataFrame({"user_key": ["u"], "rank": [1], "item_id": [item], "score": [0.5]})
-    table = frame.to_arrow(compat_level=None).cast(contracts.RECOMMENDATIONS)
+    row = {"user_key": "u", "rank": 1, "item_id": item, "score": 0.5}
+    table = pa.Table.from_pylist([row], schema=contracts.RECOMMENDATIONS)
     ctx.writer.write_parquet("recommendations.parquet", table)
     return {"users": 1, "line": line, "state": ctx.inputs["state"].digest}
 

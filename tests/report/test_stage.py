@@ -220,6 +220,20 @@ def test_the_page_shows_the_sentence_the_slices_and_the_strategies(
         assert words in page
 
 
+def test_some_recommendations_say_what_carried_them_and_name_no_customer(
+    last: tuple[dict[str, Any], str],
+) -> None:
+    report, page = last
+    why = report["recommendations"]["why"]
+    assert why["shares"] == {"text": 0.7, "id": 0.2, "own": 0.1}
+    assert len(why["examples"]) == 4
+    assert all(len(one["because"]) == 2 for one in why["examples"])
+    assert why["examples"][0]["words"] == ["mild", "cheddar"]
+    assert "(in common: mild, cheddar)" in page
+    assert "text 70 %, id 20 %, own 10 %" in re.sub(r"[\s\u202f\xa0]+", " ", page).lower()
+    assert "u000" not in json.dumps(why)
+
+
 def test_the_first_night_has_no_history_and_says_so(first: tuple[dict[str, Any], str]) -> None:
     assert "This is the first night that was judged." in first[1]
     assert "The first night: both lines learned the shop's history" in first[1]

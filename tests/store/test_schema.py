@@ -26,8 +26,8 @@ VIEWS = {
 
 
 def test_migrating_twice_changes_nothing(settings: Settings) -> None:
-    assert migrate(settings) == {"from": None, "to": "0002"}
-    assert migrate(settings) == {"from": "0002", "to": "0002"}
+    assert migrate(settings) == {"from": None, "to": "0003"}
+    assert migrate(settings) == {"from": "0003", "to": "0002"}
 
 
 def test_the_models_are_what_the_migrations_make(settings: Settings) -> None:

@@ -7,11 +7,14 @@ with the model, so an item listed later lands in the same space.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+
+from nightshift.errors import BadInput, ModelRejected
 
 Floats = npt.NDArray[np.float32]
 
@@ -53,3 +56,44 @@ class Whitening:
         norm = np.linalg.norm(out, axis=1, keepdims=True)
         features: Floats = (out / np.maximum(norm, 1e-6)).astype(np.float32)
         return features
+
+
+def check_finite(
+    vectors: Floats, names: Sequence[str] | None = None, *, what: str = "item"
+) -> None:
+    """Refuse sentence embeddings [n, width] with a NaN or an infinity.
+
+    One such row would spread through the whitening, or through a matrix product, to everything.
+
+    Args:
+        names: whose embedding each row is; without, a row is named by its number.
+
+    Raises:
+        BadInput: it names the first row that is not finite, and says how many there are.
+    """
+    # A sum is as good as a look at each number, and takes no second table of them.
+    with np.errstate(invalid="ignore"):
+        bad = np.flatnonzero(~np.isfinite(vectors.sum(axis=1)))
+    if len(bad):
+        first = str(bad[0]) if names is None else repr(names[int(bad[0])])
+        raise BadInput(
+            f"The sentence embedding of {what} {first} is not finite"
+            + (f", nor are {len(bad) - 1} others." if len(bad) > 1 else "."),
+            hint="a text that the encoder cannot read, or a broken encoder: mend it "
+            "(text.encoder) and run `nightshift embed` again with --force",
+            row=int(bad[0]),
+        )
+
+
+def check_width(vectors: Floats, whitening: Whitening) -> None:
+    """Refuse sentence embeddings [n, width] of another encoder than the model's.
+
+    Raises:
+        ModelRejected: another width.
+    """
+    width = len(whitening.mean)
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        raise ModelRejected(
+            f"The model reads sentence embeddings of width {width}, got {vectors.shape[-1]}.",
+            hint="the encoder (text.encoder) was changed: set it back, or start anew (--first)",
+        )

@@ -14,9 +14,12 @@ import numpy as np
 import torch
 
 from nightshift.compute import set_up_torch
+from nightshift.errors import ModelRejected
+from nightshift.manifest import Manifest
 from nightshift.night import Night, microseconds
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import known_items, sample_rows, training_set
+from nightshift.recommend.features import check_finite
 from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.parallel import train_model
 from nightshift.recommend.queries import fit_queries, query_pairs
@@ -24,14 +27,16 @@ from nightshift.recommend.sample_deltas import fit_sample_deltas
 from nightshift.recommend.sample_texts import ItemTexts, Profiles, embedding
 from nightshift.recommend.steps import Plan, TrainingSet
 from nightshift.recommend.windows import Windows
+from nightshift.registry.card_facts import facts_of
+from nightshift.registry.readme import arm_readme
 from nightshift.snapshot import Snapshot, read_vectors
-from nightshift.stages import BLEND, LINE_OF_ARM, StageContext, state_partition
+from nightshift.stages import BLEND, LINE_OF_ARM, StageContext, night_partition, state_partition
 
 log = logging.getLogger("nightshift.finetune")
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write `model.safetensors`, `config.json`, `losses.json`."""
+    """Write `model.safetensors`, `config.json`, `losses.json`, and the card `README.md`."""
     arm, seed = ctx.parts["arm"], int(ctx.parts["seed"])
     settings = ctx.settings.finetune
     set_up_torch(ctx.settings)
@@ -39,12 +44,14 @@ def run(ctx: StageContext) -> dict[str, Any]:
     vectors = read_vectors(ctx.lake, ctx.inputs["vectors"])
     samples = ctx.lake.read(ctx.inputs["blend"], f"{arm}.parquet")
     item_ids = snapshot.items["item_id"].to_list()
+    check_finite(vectors, item_ids)
     parent = ctx.inputs.get("parent")
     if parent is None:
         stored = checkpoint.fresh(settings.model, vectors, item_ids, seed=seed)
         steps, rate = settings.first_steps, settings.learning_rate
     else:
         # A placebo stands in for the samples, so it starts where the challenger starts.
+        _same_encoder(parent, ctx.inputs["vectors"])
         prefix = f"{LINE_OF_ARM.get(arm, BLEND)}/"
         stored = checkpoint.load(ctx.lake, parent, item_ids, prefix=prefix)
         steps, rate = settings.warm_steps, settings.warm_learning_rate
@@ -94,6 +101,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
     stored.steps += steps
     ctx.seeds["finetune"] = seed
     checkpoint.save(stored, ctx.writer)
+    model = stored.model.settings.model_dump(mode="json")
+    facts = facts_of(ctx, arm, steps=stored.steps, model=model, refreshed=False)
+    card = arm_readme(facts, partition=night_partition(ctx.night, **ctx.parts))
+    ctx.writer.write_bytes("README.md", card.encode())
     if profiles is not None:
         profiles.save(ctx.writer)
     ctx.writer.write_json("losses.json", losses)
@@ -105,6 +116,22 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "samples": samples.height,
         "parent": None if parent is None else parent.partition,
     }
+
+
+def _same_encoder(parent: Manifest, vectors: Manifest) -> None:
+    """A width says too little: encoders of the same width are many.
+
+    Raises:
+        ModelRejected: the parent state was trained on another encoder's embeddings.
+    """
+    before, now = parent.stats.get("encoder"), vectors.stats.get("encoder")
+    if before and now and before != now:
+        raise ModelRejected(
+            f"The parent state reads embeddings of the encoder {before[:12]}, "
+            f"tonight's are of {now[:12]}.",
+            hint="set text.encoder (or text.max_tokens) back, or start anew (--first)",
+            dataset=parent.folder,
+        )
 
 
 def _learn_gap(

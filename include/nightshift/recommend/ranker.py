@@ -4,7 +4,8 @@
                       + beta * similarity(text of the user's last items, text of the item)
                       + gamma * log(1 + decayed count of the user's own events with the item)
 
-Samples place items (see `sample_deltas`), and texts about an item stand beside its own where it is
+Items with few events are ranked nearer to their neighbours in text (see `neighbours`). Samples
+place items (see `sample_deltas`), and texts about an item stand beside its own where it is
 ranked (`sample_texts`); a state is read from real vectors alone. The second part lets text speak
 for items that nobody has touched; a text about the customer has its share there, and nowhere else.
 The third is what a grocer's customers do: buy again. All weights are chosen on validation and
@@ -14,19 +15,23 @@ belong to the recipe; gamma is zero where the shop does not repeat.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, normalize
 
+from nightshift.errors import BadInput, ModelRejected
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.ranking import Codes, Mask, Scores, held_block, select_top_k, top_of_tiles
 from nightshift.recommend import checkpoint
 from nightshift.recommend.checkpoint import Checkpoint
-from nightshift.recommend.features import Floats
+from nightshift.recommend.features import Floats, check_finite, check_width
+from nightshift.recommend.neighbours import leaning
 from nightshift.recommend.sample_texts import Profiles, mixed
 from nightshift.recommend.signals import left_aligned, newest_signals
 from nightshift.snapshot import Histories
@@ -61,26 +66,50 @@ class ModelRanker:
         *,
         beta: float,
         gamma: float = 0.0,
+        lean: float = 0.0,
+        events: npt.NDArray[np.int64] | None = None,
         profiles: Profiles | None = None,
         user_keys: Sequence[str] = (),
     ) -> None:
-        """`profiles` are of customers by name; `user_keys` names those that histories have."""
+        """`profiles` are of customers by name; `user_keys` names those that histories have.
+
+        `events` of each item say who leans on its neighbours (see `leaning`); None: nobody.
+
+        Raises:
+            ModelRejected: the embeddings are not of this catalogue, or not of the model's encoder.
+            BadInput: an item's embedding is not finite.
+        """
+        if len(vectors) != len(stored.item_ids):
+            raise ModelRejected(
+                f"The model is laid out for {len(stored.item_ids)} items, "
+                f"the sentence embeddings are of {len(vectors)}.",
+                hint="read the model, the catalogue and its embeddings of one and the same night",
+            )
+        check_finite(vectors, stored.item_ids)
         self.stored, self.beta, self.gamma = stored, beta, gamma
+        self.lean = lean if events is not None else 0.0
         self.features = stored.features(vectors)  # [items, P]
         self.shown = stored.ranked_features(self.features)  # [items, P] as they are ranked
         with torch.inference_mode():
             self.items = stored.model.items(torch.from_numpy(self.features), stored.deltas)
-            ranked = self.items
+            self.ranked = self.items
             if stored.texts is not None:
-                ranked = stored.model.items(torch.from_numpy(self.shown), stored.deltas)
-            self.placed = ranked + stored.sample_deltas
+                self.ranked = stored.model.items(torch.from_numpy(self.shown), stored.deltas)
+            self.leant = self.ranked
+            if events is not None:
+                self.leant = leaning(self.ranked, torch.from_numpy(self.shown), events, lean)
+            self.placed = self.leant + stored.sample_deltas
         self.profiles = profiles
         if profiles is not None:
             self._said = stored.features(profiles.vectors)  # [profiles, P]
             self._place = profiles.rows_of(user_keys)  # [users]
 
     def scores(self, histories: Histories) -> Scores:
-        """Dense scores [users, items]; memory is the caller's to bound."""
+        """Dense scores [users, items]; memory is the caller's to bound.
+
+        Raises:
+            BadInput: see `states`.
+        """
         out = torch.empty(len(histories), len(self.items))
         return self._scores(self._asked(histories), slice(0, len(self.items)), out)
 
@@ -119,8 +148,10 @@ class ModelRanker:
     def states(self, histories: Histories) -> Floats:
         """The state after each history: [users, D].
 
-        Users of like length go through together, so that little of the work is filling.
+        Raises:
+            BadInput: a history holds what is no item of this catalogue.
         """
+        self._check(histories.read)
         model = self.stored.model.eval()
 
         def encode(codes: Tensor, ends: Tensor, kinds: Tensor, gaps: Tensor) -> Tensor:
@@ -130,6 +161,55 @@ class ModelRanker:
             return found
 
         return encoded(histories, model.settings.max_length, model.settings.dim, encode)
+
+    @cached_property
+    def item_sides(self) -> dict[str, Floats]:
+        """The items' side of each term of the score that is a product: [items, d] by name.
+
+        `score = sum of user side · item side over the names, + own_side`. A new term of the score
+        needs an entry here and one in `user_sides`, and explanations know it.
+        """
+        model, none = self.stored.model, torch.zeros_like(self.stored.deltas)
+        with torch.inference_mode():
+            text = model.items(torch.from_numpy(self.features), none).numpy()
+            shown = text
+            if self.stored.texts is not None:
+                shown = model.items(torch.from_numpy(self.shown), none).numpy()
+        sides = {"text": text, "id": self.ranked.numpy() - shown}
+        if self.lean:
+            sides["neighbours"] = (self.leant - self.ranked).numpy()
+        if self.stored.texts is not None or self.stored.sample_deltas.any():
+            sides["samples"] = shown - text + self.stored.sample_deltas.numpy()
+        if self.beta:
+            sides["text_similarity"] = self.shown
+        return sides
+
+    def user_sides(self, histories: Histories) -> dict[str, Floats]:
+        """The users' side of the terms in `item_sides`: [users, d] by name."""
+        states = self.states(histories)
+        sides = dict.fromkeys(self.item_sides, states)
+        if self.beta:
+            sides["text_similarity"] = np.float32(self.beta) * self.text_profiles(histories)
+        return sides
+
+    def own_side(self, histories: Histories) -> tuple[Codes, Codes, Floats] | None:
+        """The term of the user's own items, as `own_items` lists it; None where it is off."""
+        if not self.gamma:
+            return None
+        rows, codes, strength = own_items(histories)
+        return rows, codes, np.float32(self.gamma) * strength
+
+    def _check(self, histories: Histories) -> None:
+        codes, items = histories.items, len(self.stored.item_ids)
+        strange = (codes < 0) | (codes >= items)
+        if strange.any():
+            raise BadInput(
+                f"A history holds the item code {codes[strange][0]}; "
+                f"the catalogue has {items} items.",
+                hint="code histories by the snapshot that the model was loaded for, and leave out "
+                "items that it does not list",
+                row=int(np.searchsorted(histories.indptr, strange.argmax(), side="right") - 1),
+            )
 
     def text_similarity(self, histories: Histories) -> Scores:
         """Cosine of each user's text profile with every item as it is ranked: [users, items]."""
@@ -182,7 +262,14 @@ class ModelRanker:
         return np.concatenate(codes), np.concatenate(best)
 
     def rank_queries(self, query_vectors: Floats, k: int) -> tuple[Codes, Scores]:
-        """The k best items of each query, given its sentence embedding [n, width]."""
+        """The k best items of each query, given its sentence embedding [n, width].
+
+        Raises:
+            ModelRejected: the embeddings are not as wide as those the model was made with.
+            BadInput: one is not finite.
+        """
+        check_width(query_vectors, self.stored.whitening)
+        check_finite(query_vectors, what="query")
         with torch.inference_mode():
             features = torch.from_numpy(self.stored.whitening.apply(query_vectors))
             queries = normalize(self.stored.model.queries(features), dim=-1)
@@ -249,6 +336,8 @@ def load(
     vectors: Floats,
     beta: float,
     gamma: float = 0.0,
+    lean: float = 0.0,
+    events: npt.NDArray[np.int64] | None = None,
     user_keys: Sequence[str] = (),
     prefix: str = "",
 ) -> ModelRanker:
@@ -257,14 +346,23 @@ def load(
     Args:
         item_ids: the snapshot's items in code order.
         vectors: their sentence embeddings [items, width] (`snapshot.read_vectors`).
+        events: of each item before start: who leans on its neighbours.
         user_keys: the snapshot's users in code order: whose profile is whose.
         prefix: "" for an arm, "real/" or "blend/" for a line of a state.
 
     Raises:
-        ModelRejected: see `checkpoint.load`.
+        ModelRejected: see `checkpoint.load` and `ModelRanker`.
+        BadInput: an item's embedding is not finite.
     """
     stored = checkpoint.load(lake, manifest, list(item_ids), prefix=prefix)
     profiles = Profiles.load(lake, manifest, prefix=prefix)
     return ModelRanker(
-        stored, vectors, beta=beta, gamma=gamma, profiles=profiles, user_keys=user_keys
+        stored,
+        vectors,
+        beta=beta,
+        gamma=gamma,
+        lean=lean,
+        events=events,
+        profiles=profiles,
+        user_keys=user_keys,
     )

@@ -9,26 +9,31 @@ dataset and moves none; nor does one whose model waits for a person (`promotion.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from nightshift import contracts
 from nightshift.compute import set_up_torch
 from nightshift.night import microseconds
 from nightshift.progress import Progress
 from nightshift.recommend import ranker
+from nightshift.recommend.explain import Explainer
 from nightshift.recommend.morning import extend
 from nightshift.registry.ad_copy import ad_copy_of
 from nightshift.registry.alias import WAITS, move_alias
 from nightshift.registry.serving import is_live, model_name
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import LINE_OF_ARM, StageContext
-from nightshift.store.publish import publish
+from nightshift.store.publish import blocks_of, publish
 
 log = logging.getLogger("nightshift.score")
+
+FILE = "recommendations.parquet"
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -49,9 +54,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
         user_keys=snapshot.users["user_key"].to_list(),
         prefix=f"{line}/",
     )
-    frame = recommend(ctx, snapshot, champion)
-    table = frame.to_arrow(compat_level=None).cast(contracts.RECOMMENDATIONS)
-    ctx.writer.write_parquet("recommendations.parquet", table)
+    users = 0
+    with ctx.writer.parquet_stream(FILE, contracts.RECOMMENDATIONS) as stream:
+        for frame in recommend(ctx, snapshot, champion):
+            users += frame["user_key"].n_unique()
+            stream.write_table(_table(frame))
     move = move_alias(ctx.lake, state, line, ctx.night, approval=ctx.settings.promotion.approval)
     if move.alias is not None:
         log.info("live: line %s of night %s (%s)", move.alias.line, move.alias.night, move.why)
@@ -61,55 +68,70 @@ def run(ctx: StageContext) -> dict[str, Any]:
     if alias is not None and move.serves(state, line):
         publish(
             ctx.settings,
-            frame,
+            blocks_of(ctx.lake.local_path(ctx.writer.entries[FILE])),
             as_of=ctx.night.end,
             model=model_name(alias),
             ad_copy=lambda: ad_copy_of(ctx.lake, state),
             still=lambda: is_live(ctx.lake, alias),
         )
-    return {"users": frame["user_key"].n_unique(), "line": line, "state": state.digest}
+    return {"users": users, "line": line, "state": state.digest}
 
 
-def recommend(ctx: StageContext, snapshot: Snapshot, champion: ranker.ModelRanker) -> pl.DataFrame:
-    """The top N of every user active lately, as contracts.RECOMMENDATIONS."""
+def recommend(
+    ctx: StageContext, snapshot: Snapshot, champion: ranker.ModelRanker
+) -> Iterator[pl.DataFrame]:
+    """The top N of every user active lately, and why: a frame for each block of users.
+
+    Each has the columns of contracts.RECOMMENDATIONS; those of the explanation only where
+    `score.explain` asks for one.
+    """
     settings = ctx.settings.score
     extended = extend(snapshot, ctx.lake.scan(ctx.inputs["morning"], "events.parquet"))
     asked_at = microseconds(ctx.night.end)
     since = microseconds(ctx.night.end - timedelta(days=settings.active_days))
     active = np.flatnonzero(extended.last_time >= since)
     keys = pl.Series("user_key", extended.user_keys, dtype=pl.String)
-    ids = snapshot.items["item_id"]
-    parts = [
-        pl.DataFrame(
-            schema={
-                "user_key": pl.String,
-                "rank": pl.Int32,
-                "item_id": pl.String,
-                "score": pl.Float32,
-            }
+    ids, candidates = snapshot.items["item_id"], ~snapshot.withheld
+    explainer = None
+    if settings.explain:
+        explainer = Explainer(
+            champion,
+            snapshot.items["text"],
+            candidates=candidates,
+            history=settings.explain_history,
         )
-    ]
     with Progress("score", total=len(active), unit="users") as progress:
         for start in range(0, len(active), settings.block):
             users = active[start : start + settings.block]
+            histories = extended.histories.take(users).at(asked_at)
             codes, scores = champion.top_k(
-                extended.histories.take(users).at(asked_at),
+                histories,
                 settings.top_n,
-                candidates=~snapshot.withheld,
+                candidates=candidates,
                 exclude_seen=not snapshot.shop.repeats,
             )
-            kept = codes.ravel() >= 0
-            parts.append(
-                pl.DataFrame(
-                    {
-                        "user_key": keys[np.repeat(users, codes.shape[1])[kept]],
-                        "rank": np.tile(
-                            np.arange(1, codes.shape[1] + 1, dtype=np.int32), len(users)
-                        )[kept],
-                        "item_id": ids[codes.ravel()[kept]],
-                        "score": scores.ravel()[kept],
-                    }
-                )
+            kept = codes >= 0
+            rows, places = np.nonzero(kept)
+            frame = pl.DataFrame(
+                {
+                    "user_key": keys[users[rows]],
+                    "rank": places.astype(np.int32) + 1,
+                    "item_id": ids[codes[kept]],
+                    "score": scores[kept],
+                }
             )
+            if explainer is not None:
+                why = explainer.columns(explainer.explain(histories, codes), kept)
+                frame = frame.with_columns(**why)
+            yield frame
             progress.add(len(users))
-    return pl.concat(parts)
+
+
+def _table(frame: pl.DataFrame) -> pa.Table:
+    """A frame as contracts.RECOMMENDATIONS: what nobody asked for is null."""
+    schema = contracts.RECOMMENDATIONS
+    table = frame.to_arrow(compat_level=None)
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)

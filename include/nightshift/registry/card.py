@@ -1,8 +1,11 @@
-"""The model card of a night (Mitchell et al., 2019, cut to what is measured here)."""
+"""The card of a night's verdict (Mitchell et al., 2019, cut to what is measured here).
+
+What goes with the weights themselves is `readme`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nightshift.contracts import SLICES, ResultRow
@@ -26,7 +29,7 @@ def model_card(
         f"- Live line: **{verdict['live_line']}** (before: {before})",
         f"- Decision: **{verdict['decision']}**",
         f"- Recipe: `{verdict['recipe_id']}`, judged over {verdict['pooled_nights']} night(s)",
-        f"- Samples in the blend line: {_used(recipe)}",
+        f"- Samples in the blend line: {used(recipe)}",
         "- Knows events up to the night's end; judged on the night's own events before it took "
         "them in.",
         "",
@@ -42,15 +45,39 @@ def model_card(
         "",
         "## Challenger against control",
         "",
-        "| slice | metric | users | difference | relative | 95 % interval |",
-        "|---|---|---|---|---|---|",
+        *_table(_of(rows, CHALLENGER, CONTROL)),
     ]
-    shown = [r for r in rows if (r.arm, r.against) == (CHALLENGER, CONTROL) and r.metric in _SHOWN]
-    lines += [_line(row) for row in sorted(shown, key=lambda r: (SLICES.index(r.slice), r.metric))]
     return "\n".join(lines) + "\n"
 
 
-def _used(recipe: Mapping[str, Any]) -> str:
+def compared(rows: Sequence[ResultRow], pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Paired differences of these arms, each pair with a table of its own; Markdown lines."""
+    lines: list[str] = []
+    for arm, against in dict.fromkeys(pairs):
+        shown = _of(rows, arm, against)
+        if shown:
+            lines += [*([""] if lines else []), f"{arm} against {against}:", "", *_table(shown)]
+    return lines or ["None: nothing could be compared."]
+
+
+def _of(rows: Iterable[ResultRow], arm: str, against: str) -> list[ResultRow]:
+    shown = [
+        row
+        for row in rows
+        if (row.arm, row.against, row.seed) == (arm, against, None) and row.metric in _SHOWN
+    ]
+    return sorted(shown, key=lambda row: (SLICES.index(row.slice), row.metric))
+
+
+def _table(rows: list[ResultRow]) -> list[str]:
+    return [
+        "| slice | metric | users | difference | relative | 95 % interval |",
+        "|---|---|---|---|---|---|",
+        *(_line(row) for row in rows),
+    ]
+
+
+def used(recipe: Mapping[str, Any]) -> str:
     """`text_neighbours` (interaction, weight 0.5, cold items); those of weight 0 are left out."""
     kinds = recipe.get("kinds", {})
     parts = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from nightshift.contracts import ResultRow
 from nightshift.registry.card import model_card
+from nightshift.registry.card_facts import rows_from
 from nightshift.registry.log import append
 from nightshift.registry.verdict import decide
 from nightshift.stages import StageContext
@@ -16,7 +16,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     """Decide on the pooled rows; the live line follows from the parent state alone."""
     evaluation, parent = ctx.inputs["evaluation"], ctx.inputs.get("parent")
     recipe = ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json")
-    rows = [_row(raw) for raw in ctx.lake.read_json(evaluation, "pooled.json")]
+    rows = rows_from(ctx.lake.read_json(evaluation, "pooled.json"))
     before = None if parent is None else str(parent.stats["live_line"])
     verdict = decide(
         rows,
@@ -40,10 +40,3 @@ def run(ctx: StageContext) -> dict[str, Any]:
     ctx.writer.write_bytes("model_card.md", model_card(body, rows, recipe).encode())
     append(ctx.lake, body, key16=ctx.writer.folder.rpartition("/")[2])
     return {"decision": verdict.decision, "live_line": verdict.live_line, "winner": verdict.winner}
-
-
-def _row(raw: dict[str, Any]) -> ResultRow:
-    """A row from JSON, whose intervals come back as lists."""
-    intervals = {k: tuple(v) for k, v in raw.items() if k.endswith("ci95") and v is not None}
-    fields: dict[str, Any] = raw | intervals
-    return ResultRow(**fields)

@@ -6,15 +6,13 @@ as a dataset and its copy in the blend, so going back is writing these once more
 
 from __future__ import annotations
 
-import polars as pl
-
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import Night
 from nightshift.registry.ad_copy import ad_copy_of
 from nightshift.registry.alias import Alias, live
 from nightshift.settings import Settings
-from nightshift.store.publish import publish
+from nightshift.store.publish import blocks_of, publish
 
 
 def recommendations_of(lake: Lake, alias: Alias) -> Manifest | None:
@@ -41,10 +39,9 @@ def serve(settings: Settings, lake: Lake, alias: Alias, *, back: bool = False) -
     if manifest is None:
         return False
     state = lake.get_ref(manifest.inputs["state"])
-    frame = pl.read_parquet(lake.local_path(manifest.file("recommendations.parquet")))
     return publish(
         settings,
-        frame,
+        blocks_of(lake.local_path(manifest.file("recommendations.parquet"))),
         as_of=Night.parse(alias.night).end,
         model=model_name(alias),
         ad_copy=lambda: ad_copy_of(lake, state),

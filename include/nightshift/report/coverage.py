@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from nightshift.report.words import shorten
 
 TOP_ITEMS = 8
 MAX_TITLE = 70
+EXAMPLES = 4
+"""Recommendations that are shown with what carried them, of as many customers."""
 
 
 def recommendation_figures(
@@ -55,5 +58,38 @@ def recommendation_figures(
         "top": [
             {"item": shorten(title or item, MAX_TITLE), "users": users}
             for item, title, users in top.iter_rows()
+        ],
+        "why": _why(lake, recommendations, items),
+    }
+
+
+def _why(lake: Lake, recommendations: Manifest, items: pl.DataFrame) -> dict[str, Any] | None:
+    """What carries a first place: the mean share of each term, and examples; None: not asked.
+
+    Examples name no customer, not even by pseudonym.
+    """
+    file = lake.scan(recommendations, "recommendations.parquet")
+    if "shares" not in file.collect_schema().names():
+        return None  # scored by an earlier version
+    first = (
+        file.filter((pl.col("rank") == 1) & pl.col("shares").is_not_null())
+        .select("user_key", "item_id", "because", "words", "shares")
+        .collect()
+    )
+    if first.is_empty():
+        return None
+    terms = pl.Struct(dict.fromkeys(json.loads(first["shares"][0]), pl.Float64))
+    means = first["shares"].str.json_decode(terms).struct.unnest().mean().row(0, named=True)
+    title = dict(items.select("item_id", "title").iter_rows())
+    shown = first.filter(pl.col("because").list.len() > 0).sort("user_key").head(EXAMPLES)
+    return {
+        "shares": {name: round(share or 0.0, 4) for name, share in means.items()},
+        "examples": [
+            {
+                "item": shorten(title.get(item) or item, MAX_TITLE),
+                "because": [shorten(title.get(one) or one, MAX_TITLE) for one in because],
+                "words": words,
+            }
+            for item, because, words in shown.select("item_id", "because", "words").iter_rows()
         ],
     }

@@ -231,3 +231,9 @@ class ScoreSettings(Section):
     top_n: int = Field(20, ge=1)
     active_days: int = Field(90, ge=1, description="users with an event this recently are scored")
     block: int = Field(512, ge=1, description="users per matrix product")
+    explain: bool = Field(
+        True, description="say with each recommendation what carried it: items, words, terms"
+    )
+    explain_history: int = Field(
+        10, ge=1, description="a user's last events that are looked at, one item at a time"
+    )

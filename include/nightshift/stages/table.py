@@ -184,6 +184,7 @@ STAGES: dict[str, Stage] = {
             name="score",
             dataset="recommendations",
             module="nightshift.recommend.score",
+            version="2",
             title="make the champion live: the alias, and recommendations in Postgres",
             sections=("score",),
             inputs=(_SNAPSHOT, _VECTORS, _MORNING, Input("recipe"), Input("verdict")),
@@ -193,6 +194,7 @@ STAGES: dict[str, Stage] = {
             name="report",
             dataset="report",
             module="nightshift.report.stage",
+            version="2",
             title="report.json and index.html",
             inputs=(
                 _SNAPSHOT,

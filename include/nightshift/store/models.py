@@ -20,7 +20,7 @@ from sqlalchemy import (
     Numeric,
     Text,
 )
-from sqlalchemy.dialects.postgresql import REAL
+from sqlalchemy.dialects.postgresql import JSONB, REAL
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from nightshift.store.engine import SCHEMA
@@ -130,6 +130,12 @@ class _Recommended:
     rank: Mapped[int] = mapped_column(primary_key=True)
     item_id: Mapped[str]
     score: Mapped[Any] = mapped_column(REAL)
+    because: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    """Items of the user's own history that carried it, the most first; NULL: nobody asked."""
+    words: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    """What the item's text has in common with theirs."""
+    shares: Mapped[dict[str, float] | None] = mapped_column(JSONB)
+    """Share of each term of the score in what sets the item above the mean one."""
 
 
 class Recommendation(_Recommended, Base):

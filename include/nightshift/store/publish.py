@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 from typing import Any, cast
 
 import polars as pl
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from nightshift.settings import Settings
 from nightshift.store.ad_copy import LOCK, swap
 from nightshift.store.engine import SCHEMA as _SCHEMA
 from nightshift.store.engine import begin
 
+log = logging.getLogger("nightshift.publish")
+
+_COLUMNS = {
+    "rank": "int",
+    "item_id": "text",
+    "score": "real",
+    "because": "text[]",
+    "words": "text[]",
+    "shares": "jsonb",
+}
+"""Of a recommendation in Postgres, beside whose it is."""
+
 
 def publish(
     settings: Settings,
-    recommendations: pl.DataFrame,
+    recommendations: Iterable[pl.DataFrame],
     *,
     as_of: datetime,
     model: str,
@@ -30,7 +44,8 @@ def publish(
     """Replace the live recommendations and the copy beside them, unless newer ones are live.
 
     Args:
-        recommendations: contracts.RECOMMENDATIONS; pseudonyms are joined back to user ids here.
+        recommendations: contracts.RECOMMENDATIONS in blocks, of which one is held at a time;
+            pseudonyms are joined back to user ids here.
         as_of: the rows know events before this time; what is live only moves forward.
         model: what they were made with, for `nightshift.publication`.
         ad_copy: the night's (`store.ad_copy`), asked once nobody else can publish or retract; None
@@ -41,32 +56,20 @@ def publish(
     Returns:
         False when something later is live, or `still` says no: nothing was changed.
     """
-    buffer = io.BytesIO()
-    recommendations.select("user_key", "rank", "item_id", "score").write_csv(
-        buffer, include_header=False
-    )
-    buffer.seek(0)
     with begin(settings) as connection:
         connection.execute(text(LOCK))
         live = connection.execute(text(f"select as_of from {_SCHEMA}.publication")).scalar()  # noqa: S608
         if not still() or (live is not None and live > as_of and not back):
             return False
-        connection.execute(
-            text(
-                "create temporary table scored (user_key text, rank int, item_id text, score real)"
-                " on commit drop"
-            )
-        )
-        raw = connection.connection.dbapi_connection
-        assert raw is not None
-        with closing(raw.cursor()) as cursor:
-            cast("Any", cursor).copy_expert("copy scored from stdin with (format csv)", buffer)
+        users = _copy(connection, recommendations)
+        known = _known(connection)
+        columns = ", ".join(known)
         staging, table = f"{_SCHEMA}.recommendations_staging", f"{_SCHEMA}.recommendations"
         connection.execute(text(f"truncate {staging}"))
         connection.execute(
             text(
-                f"insert into {staging} (user_id, rank, item_id, score)"  # noqa: S608
-                " select p.user_id, s.rank, s.item_id, s.score"
+                f"insert into {staging} (user_id, {columns})"  # noqa: S608
+                f" select p.user_id, {', '.join(f's.{name}' for name in known)}"
                 f" from scored s join {_SCHEMA}.pseudonyms p using (user_key)"
             )
         )
@@ -74,8 +77,8 @@ def publish(
         connection.execute(text(f"delete from {table}"))  # noqa: S608
         connection.execute(
             text(
-                f"insert into {table} (user_id, rank, item_id, score)"  # noqa: S608
-                f" select user_id, rank, item_id, score from {staging}"
+                f"insert into {table} (user_id, {columns})"  # noqa: S608
+                f" select user_id, {columns} from {staging}"
             )
         )
         connection.execute(text(f"truncate {staging}"))
@@ -92,7 +95,67 @@ def publish(
             {
                 "as_of": as_of,
                 "model": model,
-                "users": recommendations["user_key"].n_unique(),
+                "users": users,
             },
         )
     return True
+
+
+def blocks_of(path: Path) -> Iterator[pl.DataFrame]:
+    """A file of contracts.RECOMMENDATIONS, a row group at a time."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            yield cast("pl.DataFrame", pl.from_arrow(file.read_row_group(number)))
+
+
+def _known(connection: Connection) -> list[str]:
+    """The columns that the store has: one of an earlier version goes on without the new ones."""
+    found = connection.execute(
+        text(
+            "select column_name from information_schema.columns"
+            " where table_schema = :schema and table_name = 'recommendations'"
+        ),
+        {"schema": _SCHEMA},
+    )
+    there = set(found.scalars())
+    if not there.issuperset(_COLUMNS):
+        log.warning("the store keeps no explanations: run `nightshift store migrate`")
+    return [name for name in _COLUMNS if name in there]
+
+
+def _copy(connection: Connection, recommendations: Iterable[pl.DataFrame]) -> int:
+    """Into the temporary table `scored`; returns how many users there are."""
+    columns = ", ".join(f"{name} {of}" for name, of in _COLUMNS.items())
+    connection.execute(
+        text(f"create temporary table scored (user_key text, {columns}) on commit drop")
+    )
+    raw = connection.connection.dbapi_connection
+    assert raw is not None
+    with closing(raw.cursor()) as cursor:
+        for block in recommendations:
+            buffer = io.BytesIO()
+            _as_text(block).write_csv(buffer, include_header=False)
+            buffer.seek(0)
+            cast("Any", cursor).copy_expert("copy scored from stdin with (format csv)", buffer)
+    return int(connection.execute(text("select count(distinct user_key) from scored")).scalar_one())
+
+
+def _as_text(block: pl.DataFrame) -> pl.DataFrame:
+    """Every column as COPY reads it; what rows of an older version do not say is null."""
+    missing = [name for name in _COLUMNS if name not in block.columns]
+    whole = block.with_columns(pl.lit(None, pl.String).alias(name) for name in missing)
+    lists = [name for name, of in _COLUMNS.items() if of == "text[]" and name not in missing]
+    return whole.with_columns(_array(name) for name in lists).select("user_key", *_COLUMNS)
+
+
+def _array(name: str) -> pl.Expr:
+    """Lists of texts as Postgres writes an array."""
+    quoted = (
+        pl.element()
+        .str.replace_all("\\", "\\\\", literal=True)
+        .str.replace_all('"', '\\"', literal=True)
+    )
+    inside = pl.col(name).list.eval(pl.format('"{}"', quoted)).list.join(",")
+    return (pl.lit("{") + inside + pl.lit("}")).alias(name)
