@@ -18,9 +18,9 @@ from nightshift.night import Night
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import known_items, sample_rows, training_set
 from nightshift.recommend.parallel import train_model
-from nightshift.recommend.queries import fit_queries, query_pairs
 from nightshift.recommend.sample_deltas import fit_sample_deltas
 from nightshift.recommend.sample_texts import ItemTexts, Profiles, embedding
+from nightshift.recommend.search_learning import learn_search
 from nightshift.recommend.steps import Plan, TrainingSet
 from nightshift.recommend.train import IdDeltas
 from nightshift.recommend.windows import Windows
@@ -31,7 +31,7 @@ log = logging.getLogger("nightshift.finetune")
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write `model.safetensors`, `config.json`, `losses.json`."""
+    """Write `model.safetensors`, `config.json`, `losses.json`, and what it has beside them."""
     arm, seed = ctx.parts["arm"], int(ctx.parts["seed"])
     settings = ctx.settings.finetune
     set_up_torch(ctx.settings)
@@ -87,14 +87,24 @@ def run(ctx: StageContext) -> dict[str, Any]:
         seed=seed,
         label=f"place samples of {arm}",
     )
-    losses["query"] = fit_queries(
-        stored, features.numpy(), query_pairs(snapshot, samples), ctx.lake, ctx.settings, seed=seed
+    search, losses["query"] = learn_search(
+        stored,
+        features.numpy(),
+        vectors,
+        snapshot,
+        samples,
+        ctx.lake,
+        ctx.settings,
+        seed=seed,
+        history=ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json").get("history", 0.0),
     )
     stored.steps += steps
     ctx.seeds["finetune"] = seed
     checkpoint.save(stored, ctx.writer)
     if profiles is not None:
         profiles.save(ctx.writer)
+    if search is not None:
+        search.save(ctx.writer)
     ctx.writer.write_json("losses.json", losses)
     return {
         "arm": arm,

@@ -30,7 +30,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 _BATCH = 256
-_UNIFORM = 2048
+_UNIFORM = 1024
 """Uniformly drawn items beside a batch's own; a catalogue no larger is taken whole."""
 _RATE = 1e-3
 _TEMPERATURE = 0.05

@@ -14,19 +14,31 @@ belong to the recipe; gamma is zero where the shop does not repeat.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from nightshift.errors import BadInput
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.ranking import Codes, Mask, Scores, mask_scores, select_top_k
 from nightshift.recommend import checkpoint
 from nightshift.recommend.checkpoint import Checkpoint
 from nightshift.recommend.features import Floats
+from nightshift.recommend.queries import Asked, Catalogue, Tower
 from nightshift.recommend.sample_texts import Profiles, mixed
+from nightshift.recommend.search import (
+    Plan,
+    SearchModel,
+    check_queries,
+    nothing_for_empty,
+    only_candidates,
+    search_scores,
+)
 from nightshift.snapshot import Histories
+from nightshift.text.bm25 import Indexes
 
 _RECENT, _DECAY = 10, 0.7
 """The text profile: the last ten items, each counting 0.7 of the one after it."""
@@ -48,9 +60,13 @@ class ModelRanker:
         gamma: float = 0.0,
         profiles: Profiles | None = None,
         user_keys: Sequence[str] = (),
+        search: SearchModel | None = None,
     ) -> None:
-        """`profiles` are of customers by name; `user_keys` names those that histories have."""
+        """`profiles` are of customers by name; `user_keys` names those that histories have.
+        Without `search` a query is ranked by the encoder's cosine and BM25 in equal parts.
+        """
         self.stored, self.beta, self.gamma = stored, beta, gamma
+        self._vectors, self._search = vectors, search
         self.features = stored.features(vectors)  # [items, P]
         self.shown = stored.ranked_features(self.features)  # [items, P] as they are ranked
         with torch.inference_mode():
@@ -123,14 +139,70 @@ class ModelRanker:
             return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
         return np.concatenate(codes), np.concatenate(best)
 
-    def rank_queries(self, query_vectors: Floats, k: int) -> tuple[Codes, Scores]:
-        """The k best items of each query, given its sentence embedding [n, width]."""
-        with torch.inference_mode():
-            features = torch.from_numpy(self.stored.whitening.apply(query_vectors))
-            queries = normalize(self.stored.model.queries(features), dim=-1)
-            # By cosine, as the projection was trained.
-            scores: Scores = (queries @ normalize(self.items, dim=-1).T).numpy()
-        return select_top_k(scores, k)
+    def rank_queries(
+        self,
+        query_vectors: Floats,
+        k: int,
+        *,
+        texts: Sequence[str] | None = None,
+        indexes: Indexes | None = None,
+        histories: Histories | None = None,
+        candidates: Mask | None = None,
+    ) -> tuple[Codes, Scores]:
+        """The k best items of each query: codes and scores, both [n, k]; see `search`.
+
+        Args:
+            query_vectors: sentence embeddings of the queries [n, width].
+            texts: the queries themselves. A blank one finds nothing: codes -1, scores -inf.
+            indexes: BM25 over the catalogue's texts in item-code order; with `texts` the ranking is
+                the plan's hybrid, without either it is the dense part of it.
+            histories: of who asks [n rows].
+            candidates: [items] which may be found; None: all.
+
+        Raises:
+            BadInput: embeddings of another width or not finite; texts or indexes of another length.
+        """
+        check_queries(query_vectors, self._vectors.shape[1], texts)
+        if indexes is not None and len(indexes) != len(self.items):
+            raise BadInput(
+                f"BM25 is over {len(indexes)} texts, the model ranks {len(self.items)} items.",
+                hint="index the texts of the snapshot that the model was loaded for",
+            )
+        plan = Plan() if self._search is None else self._search.plan
+        tower, catalogue = self._tower, self._searched
+        block = max(1, _BLOCK_CELLS // max(4 * len(self.items), 1))  # a search holds four of them
+        codes, best = [np.zeros((0, k), np.int32)], [np.zeros((0, k), np.float32)]
+        for start in range(0, len(query_vectors), block):
+            rows = slice(start, min(start + block, len(query_vectors)))
+            said = None if texts is None else texts[rows]
+            words = None
+            if said is not None and indexes is not None:
+                words = indexes[plan.stem].scores(said)
+            wishes = None
+            if plan.history and histories is not None:
+                wishes = self.scores(histories.take(np.arange(rows.start, rows.stop)))
+            scores = search_scores(
+                catalogue, tower, plan, self._asked(query_vectors[rows]), words, wishes
+            )
+            found = select_top_k(only_candidates(nothing_for_empty(scores, said), candidates), k)
+            codes.append(found[0])
+            best.append(found[1])
+        return np.concatenate(codes), np.concatenate(best)
+
+    def _asked(self, vectors: Floats) -> Asked:
+        features = self.stored.whitening.apply(vectors)
+        return Asked(torch.from_numpy(vectors), torch.from_numpy(features))
+
+    @cached_property
+    def _searched(self) -> Catalogue:
+        return Catalogue(torch.from_numpy(self._vectors), normalize(self.items, dim=-1))
+
+    @cached_property
+    def _tower(self) -> Tower:
+        projection = self.stored.model.query.weight.detach()
+        if self._search is None:
+            return Tower.untrained(self._vectors.shape[1], projection.shape[1], projection.shape[0])
+        return self._search.tower(projection)
 
 
 def own_items(histories: Histories) -> tuple[Codes, Codes, Floats]:
@@ -180,10 +252,15 @@ def load(
         prefix: "" for an arm, "real/" or "blend/" for a line of a state.
 
     Raises:
-        ModelRejected: see `checkpoint.load`.
+        ModelRejected: see `checkpoint.load` and `SearchModel.load`.
     """
     stored = checkpoint.load(lake, manifest, list(item_ids), prefix=prefix)
-    profiles = Profiles.load(lake, manifest, prefix=prefix)
     return ModelRanker(
-        stored, vectors, beta=beta, gamma=gamma, profiles=profiles, user_keys=user_keys
+        stored,
+        vectors,
+        beta=beta,
+        gamma=gamma,
+        profiles=Profiles.load(lake, manifest, prefix=prefix),
+        user_keys=user_keys,
+        search=SearchModel.load(lake, manifest, width=vectors.shape[1], prefix=prefix),
     )

@@ -16,6 +16,7 @@ from nightshift.recommend import checkpoint
 from nightshift.recommend.finetune import pass_over
 from nightshift.recommend.morning import extend
 from nightshift.recommend.sample_texts import PROFILES
+from nightshift.recommend.search import FILES as SEARCH_FILES
 from nightshift.recommend.train import IdDeltas
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import LINE_OF_ARM, StageContext, arm_input
@@ -46,8 +47,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
             label=f"refresh {line}",
         )
         checkpoint.save(stored, ctx.writer, f"{line}/", line=line)
-        for entry in trained.named(PROFILES):
-            ctx.writer.reuse(replace(entry, name=f"{line}/{entry.name}"))
+        for name in (PROFILES, *SEARCH_FILES):
+            for entry in trained.named(name):
+                ctx.writer.reuse(replace(entry, name=f"{line}/{entry.name}"))
     ctx.seeds["refresh"] = seed
     return {
         "night": ctx.night.key,

@@ -52,6 +52,9 @@ class Plan:
     feedback: float = 0.0
     """How far a query goes towards what it found first."""
     history: float = 0.0
+    """What is recommended to who asks."""
+    fusion: float = 0.5
+    """w with nothing learnt and no feedback: the baseline that the rest is added to."""
     queries: int = 0
     """On how many it was chosen."""
     chosen: dict[str, float] = field(default_factory=dict)

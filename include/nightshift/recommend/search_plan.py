@@ -8,7 +8,7 @@ of them, part by part; then the tower that is kept learns from everything.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,8 +23,9 @@ from nightshift.text.bm25 import STEMS, Floats, Indexes
 FOLDS = 4
 TUNING_QUERIES = 500
 _WEIGHTS = tuple(np.round(np.arange(0, 1.01, 0.1), 1).tolist())
-_STEP = 0.1
-_SHARES = (0.5, 1.0)
+_FEEDBACKS = (0.0, 0.5, 1.0)
+_KEPT_CELLS = 16_000_000
+"""BM25 of past queries kept between plans: 64 MB of float32."""
 
 Figures = npt.NDArray[np.float64]  # NDCG@10 of each query
 
@@ -77,8 +78,21 @@ class _Judge:
         self.queries = past.queries.take(chosen)
         self._asked = past.asked.take(past.rows[chosen])
         self._fold = _fold_of(self.queries.texts)
+        self._known: dict[str, Figures] = {}
+        self._words: dict[str, Floats] = {}
+        self._keeps = len(self.queries) * len(catalogue) <= _KEPT_CELLS
+
+    def mean(self, plan: Plan) -> float:
+        return float(self.figures(plan).mean())
 
     def figures(self, plan: Plan) -> Figures:
+        """[queries] NDCG@10 of each; computed once."""
+        key = replace(plan, fusion=0.0)
+        if str(key) not in self._known:
+            self._known[str(key)] = self._judge(plan)
+        return self._known[str(key)]
+
+    def _judge(self, plan: Plan) -> Figures:
         found = np.zeros(len(self.queries))
         for number, tower in enumerate(self._towers):
             rows = np.flatnonzero(self._fold == number)
@@ -90,41 +104,49 @@ class _Judge:
 
     def _scorer(self, plan: Plan, tower: Tower) -> Callable[[Ints], Scores]:
         def score(rows: Ints) -> Scores:
-            words: Floats = self._indexes[plan.stem].scores([self.queries.texts[r] for r in rows])
+            words = self._bm25(plan.stem, rows)
             return search_scores(self._catalogue, tower, plan, self._asked.take(rows), words)
 
         return score
 
+    def _bm25(self, stem: str, rows: Ints) -> Floats:
+        index, texts = self._indexes[stem], self.queries.texts
+        if not self._keeps:
+            return index.scores([texts[row] for row in rows])
+        if stem not in self._words:
+            self._words[stem] = index.scores(texts)
+        return self._words[stem][rows]
+
 
 def _choose(judge: _Judge) -> Plan:
-    """Part by part, the weight of BM25 anew with each; a part that earns nothing stays out."""
-    lexical = [Plan(stem=stem, lexical=1.0) for stem in STEMS]
-    best, level = _better(judge, None, lexical)
-    chosen = {"bm25": level}
-    best, level = _better(judge, None, [replace(best, lexical=w) for w in _WEIGHTS])
-    chosen["fusion"] = level
-    for part in ("tower", "places", "feedback"):
-        tried = [
-            replace(plan, **{part: share}) for share in _SHARES for plan in _nearby(best)
-        ]
-        best, level = _better(judge, (best, level), tried)
-        chosen[part] = level
-    best, level = _better(judge, (best, level), [replace(best, method="rank")])
-    chosen["rank"] = level
+    """How BM25 cuts words, its weight, then what else earns something beside it.
+
+    Ranks instead of weights only where they win by more than the standard error of what they win
+    (after Breiman et al., 1984): two methods that are as good differ by chance.
+    """
+    best = _best(judge, [Plan(stem=stem, lexical=1.0) for stem in STEMS])
+    chosen = {"bm25": judge.mean(best), "minilm": judge.mean(replace(best, lexical=0.0))}
+    best = _best(judge, [replace(best, lexical=weight) for weight in _WEIGHTS])
+    best, chosen["fusion"] = replace(best, fusion=best.lexical), judge.mean(best)
+    parts = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)]
+    best = _best(
+        judge,
+        [
+            replace(best, tower=tower, places=places, feedback=feedback)
+            for tower, places in parts
+            for feedback in _FEEDBACKS
+        ],
+    )
+    chosen["hybrid"] = judge.mean(best)
+    by_rank = replace(best, method="rank")
+    gain = judge.figures(by_rank) - judge.figures(best)
+    chosen["by_rank"] = judge.mean(by_rank)
+    if gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)):
+        best = by_rank
     rounded = {name: round(value, 5) for name, value in chosen.items()}
     return replace(best, queries=len(judge.queries), chosen=rounded)
 
 
-def _nearby(plan: Plan) -> Iterator[Plan]:
-    for weight in (plan.lexical, plan.lexical - _STEP, plan.lexical + _STEP):
-        if 0 <= weight <= 1:
-            yield replace(plan, lexical=round(weight, 2))
-
-
-def _better(
-    judge: _Judge, now: tuple[Plan, float] | None, tried: Sequence[Plan]
-) -> tuple[Plan, float]:
-    """The best of what is now and what is tried; of equals, the first."""
-    found = [] if now is None else [now]
-    found += [(plan, float(judge.figures(plan).mean())) for plan in tried]
-    return max(found, key=lambda pair: pair[1])
+def _best(judge: _Judge, tried: Sequence[Plan]) -> Plan:
+    """That with the highest mean; of equals, the first."""
+    return max(tried, key=judge.mean)
