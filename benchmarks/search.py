@@ -6,14 +6,14 @@ CrowdFlower's search results relevance (2015): every distinct product title is i
 query's gain is its median relevance less one, and titles nobody judged for a query count as
 irrelevant. Two protocols over the same queries, three seeds each:
 
-    split   40 % of the queries to train on, 20 % to choose on, 40 % judged, by a digest
+    split   60 % of the queries to learn and choose on, the others judged, by a digest
     folds   every query judged once, by a model that learnt from the other four fifths: the figure
-            of record, because it has two and a half times the queries
+            of record, because it judges two and a half times the queries
 
-What is chosen (how words are cut, weights) is chosen on a model's own training queries: by
-cross-fitting inside `folds`, and in `split` on the queries that are there for it. The fusion has the
-same BM25 and a weight chosen on the same queries. Intervals: paired bootstrap over queries, seeds
-averaged per query first.
+Nothing is chosen on what is judged: how words are cut, every weight and what takes part are chosen
+by cross-fitting on a model's own training queries, as on a night (`recommend.search_plan`). The
+fusion has the same BM25, and its weight is chosen on the same queries. Intervals: paired bootstrap
+over queries, seeds averaged per query first.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ import torch
 from benchmarks.common import finish, say
 from nightshift.compute import set_up_torch
 from nightshift.intervals import paired_bootstrap
+from nightshift.lake import Lake
 from nightshift.recommend import checkpoint, search_plan
 from nightshift.recommend.queries import Asked, Catalogue, Pairs, Tower
+from nightshift.recommend.sample_texts import embedding
 from nightshift.recommend.search import Plan, search_scores
 from nightshift.recommend.search_learning import catalogue_of
 from nightshift.searches import METRICS, Queries, quality, rank_by
 from nightshift.settings import Settings
 from nightshift.text.bm25 import Indexes
-from nightshift.text.encoder import Encoder
 
 FOLDS = 5
-TRAIN, CHOOSE = 0.4, 0.6
-"""Of the split: below the first a query is learnt from, below the second chosen on."""
+LEARN = 0.6
+"""Of the split: the share of the queries that are learnt from."""
 BOOTSTRAP_SEED = 12345
 HYBRID = "hybrid"
 PARTS = {
@@ -76,8 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("path", type=Path, help="CrowdFlower's train.csv or train.csv.gz")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="of a tower (default: as a night's)")
+    parser.add_argument("--home", type=Path, help="a folder to use and keep: embeddings stay there")
     asked = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="ns-search-") as home:
+    with tempfile.TemporaryDirectory(prefix="ns-search-") as scratch:
+        home = str(asked.home or scratch)
         settings = Settings.shipped({"home": home, "compute": {"device": "cpu"}})
         set_up_torch(settings)
         started = time.monotonic()
@@ -110,8 +113,8 @@ def read(path: Path, settings: Settings) -> Data:
         gains=np.array([gain for _, _, gain in good]),
         head=np.zeros(len(texts), dtype=np.bool_),
     )
-    encoder = Encoder(settings)
-    return Data(titles, queries, encoder.encode(titles), encoder.encode(texts))
+    encode = embedding(Lake.of(settings), settings)
+    return Data(titles, queries, encode(titles), encode(texts))
 
 
 def part_of(text: str, salt: str) -> float:
@@ -148,8 +151,8 @@ class Bench:
         texts = self.data.queries.texts
         if protocol == "split":
             place = np.array([part_of(text, "split 0") for text in texts])
-            judged = np.flatnonzero(place >= CHOOSE)
-            parts = {"test": (place < CHOOSE, place >= CHOOSE)}
+            judged = np.flatnonzero(place >= LEARN)
+            parts = {"test": (place < LEARN, place >= LEARN)}
         else:
             fold = np.array([int(part_of(text, "folds 0") * FOLDS) for text in texts])
             judged = np.arange(len(texts))

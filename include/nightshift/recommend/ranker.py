@@ -66,7 +66,7 @@ class ModelRanker:
         Without `search` a query is ranked by the encoder's cosine and BM25 in equal parts.
         """
         self.stored, self.beta, self.gamma = stored, beta, gamma
-        self._vectors, self._search = vectors, search
+        self._vectors, self.search = vectors, search
         self.features = stored.features(vectors)  # [items, P]
         self.shown = stored.ranked_features(self.features)  # [items, P] as they are ranked
         with torch.inference_mode():
@@ -168,7 +168,7 @@ class ModelRanker:
                 f"BM25 is over {len(indexes)} texts, the model ranks {len(self.items)} items.",
                 hint="index the texts of the snapshot that the model was loaded for",
             )
-        plan = Plan() if self._search is None else self._search.plan
+        plan = Plan() if self.search is None else self.search.plan
         tower, catalogue = self._tower, self._searched
         block = max(1, _BLOCK_CELLS // max(4 * len(self.items), 1))  # a search holds four of them
         codes, best = [np.zeros((0, k), np.int32)], [np.zeros((0, k), np.float32)]
@@ -200,9 +200,9 @@ class ModelRanker:
     @cached_property
     def _tower(self) -> Tower:
         projection = self.stored.model.query.weight.detach()
-        if self._search is None:
+        if self.search is None:
             return Tower.untrained(self._vectors.shape[1], projection.shape[1], projection.shape[0])
-        return self._search.tower(projection)
+        return self.search.tower(projection)
 
 
 def own_items(histories: Histories) -> tuple[Codes, Codes, Floats]:

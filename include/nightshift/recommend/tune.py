@@ -69,6 +69,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     made = kinds(ctx.settings)
     # Queries and advertisements do not touch the ranking of items: nothing to weigh.
     untuned = {name: {"weight": 1.0} for name, kind in made.items() if kind not in GROUPS}
+    searches = ctx.lake.read(ctx.lake.get("morning", f"night={inner.key}"), "searches.parquet")
     # With no sample to try after failures, the choice is due again on the next night.
     age = ctx.settings.tune.every_days if lost.skipped is not None and lost.failed else 0
     recipe = Recipe(
@@ -78,6 +79,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         chosen.strategies | untuned,
         why,
         made,
+        trials.history_weight(searches),
     )
     ctx.seeds["tune"] = SEED
     ctx.writer.write_json("recipe.json", recipe.as_json())
