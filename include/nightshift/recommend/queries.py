@@ -34,6 +34,8 @@ _UNIFORM = 1024
 """Uniformly drawn items beside a batch's own; a catalogue no larger is taken whole."""
 _RATE = 1e-3
 _TEMPERATURE = 0.05
+_AVERAGED = 0.5
+"""The last part of the steps, whose weights are averaged (Polyak & Juditsky, 1992)."""
 _SHRINK = 0.05
 """Of the squared norm of W. Chosen on validation queries: docs/search.md."""
 _SHRINK_PLACES = 0.5
@@ -133,7 +135,9 @@ def fit_tower(catalogue: Catalogue, asked: Asked, pairs: Pairs, *, steps: int, s
     negatives = _Negatives(pairs, len(catalogue))
     rng = np.random.default_rng([seed, 5])
     losses = []
-    for _ in range(steps):
+    mean = [torch.zeros_like(weights) for weights in learnt]
+    first = min(int(steps * (1 - _AVERAGED)), steps - 1)
+    for step in range(steps):
         rows = rng.choice(len(pairs), min(_BATCH, len(pairs)), replace=False)
         codes, own, correction, answers = negatives.draw(rows, rng)
         picked = asked.take(pairs.query[rows])
@@ -150,8 +154,10 @@ def fit_tower(catalogue: Catalogue, asked: Asked, pairs: Pairs, *, steps: int, s
         (loss + held).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(float(loss.detach()))
-    mean = round(float(np.mean(losses[-10:])), 5)
-    return Tower(tower.text.detach(), tower.places.detach(), mean)
+        if step >= first:
+            for sum_, now in zip(mean, learnt, strict=True):
+                sum_ += now.detach() / (steps - first)
+    return Tower(mean[0], mean[1], round(float(np.mean(losses[-10:])), 5))
 
 
 class _Negatives:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from nightshift import stages
 from nightshift.compute import set_up_torch
@@ -69,7 +70,6 @@ def run(ctx: StageContext) -> dict[str, Any]:
     made = kinds(ctx.settings)
     # Queries and advertisements do not touch the ranking of items: nothing to weigh.
     untuned = {name: {"weight": 1.0} for name, kind in made.items() if kind not in GROUPS}
-    searches = ctx.lake.read(ctx.lake.get("morning", f"night={inner.key}"), "searches.parquet")
     # With no sample to try after failures, the choice is due again on the next night.
     age = ctx.settings.tune.every_days if lost.skipped is not None and lost.failed else 0
     recipe = Recipe(
@@ -79,7 +79,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         chosen.strategies | untuned,
         why,
         made,
-        trials.history_weight(searches),
+        trials.history_weight(_searches(ctx, inner)),
     )
     ctx.seeds["tune"] = SEED
     ctx.writer.write_json("recipe.json", recipe.as_json())
@@ -167,6 +167,13 @@ def _prepare(inner: Night, settings: Settings) -> Lost:
     if lost.skipped is not None:
         log.warning("tune: no sample can be tried: %s", lost.skipped)
     return lost
+
+
+def _searches(ctx: StageContext, inner: Night) -> pl.DataFrame:
+    """Those of the inner night, without items that the real night withholds: judged later."""
+    hidden = Snapshot(ctx.lake, ctx.inputs["snapshot"]).items.filter("withheld")
+    asked = ctx.lake.read(ctx.lake.get("morning", f"night={inner.key}"), "searches.parquet")
+    return asked.join(hidden.select("item_id"), on="item_id", how="anti", maintain_order="left")
 
 
 def _trials(ctx: StageContext, inner: Night, settings: Settings) -> Trials:
