@@ -131,7 +131,7 @@ class Bench:
 
     def run(self, seeds: int) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        for protocol in ("split", "folds"):
+        for protocol in ("folds", "split"):
             figures: dict[str, list[np.ndarray[Any, Any]]] = {}
             for seed in range(seeds):
                 judged, values, plans = self._judge(protocol, seed)

@@ -151,7 +151,7 @@ def fit_tower(catalogue: Catalogue, asked: Asked, pairs: Pairs, *, steps: int, s
         held = _SHRINK * learnt[0].square().sum() + _SHRINK_PLACES * learnt[1].square().sum()
         loss = (each * weights).sum() / weights.sum()
         optimiser.zero_grad(set_to_none=True)
-        (loss + held).backward()  # type: ignore[no-untyped-call]
+        (loss + held).backward()
         optimiser.step()
         losses.append(float(loss.detach()))
         if step >= first:
