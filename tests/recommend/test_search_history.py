@@ -11,11 +11,12 @@ import torch
 from small_models import fresh
 
 from nightshift.lake import Lake
+from nightshift.recommend import trials
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.search import Plan, SearchModel
 from nightshift.recommend.search_history import best_history, personal_searches
 from nightshift.snapshot import Snapshot
-from shop_by_hand import NIGHT, WIDTH, events, search_rows, settings_for, unit_vectors
+from shop_by_hand import NIGHT, WIDTH, events, samples, search_rows, settings_for, unit_vectors
 from shop_by_hand import write_snapshot as snapshot_of
 
 N, USERS = 30, 24
@@ -90,3 +91,30 @@ def test_a_search_counts_with_a_known_customer_and_an_item_that_is_sold(shop):
     assert queries.texts == ["thing", "thing"]
     assert np.split(queries.items, queries.indptr[1:-1])[0].tolist() == [3]
     assert np.split(queries.items, queries.indptr[1:-1])[1].tolist() == [6, 7]
+
+
+def test_a_trial_asks_the_control_that_it_has_trained(shop, tmp_path, monkeypatch):
+    """The control's model, its β and γ, and a tower that learnt from no sample."""
+    stored, vectors = fresh(N)
+    seen = {}
+
+    def learnt(of, features, embeddings, snapshot, made, lake, settings, *, seed):
+        seen["samples"] = made.height
+        assert of is stored
+        return SearchModel(Plan(), torch.zeros(WIDTH, WIDTH)), 0.0
+
+    def chosen(ranker, snapshot, searches, encode):
+        seen["weights"] = (ranker.beta, ranker.gamma)
+        return 0.1
+
+    monkeypatch.setattr(trials, "learn_search", learnt)
+    monkeypatch.setattr(trials, "best_history", chosen)
+    query = {"kind": "query", "strategy": "llm_queries", "text": "made"}
+    settings = settings_for(tmp_path / "trial", tune={"betas": (2.5,)})
+    tried = trials.Trials(settings, tmp_path, shop, vectors, samples(query), None, embed, gamma=4.0)
+    tried._models[()] = stored
+    assert tried.history_weight(EVERYBODY) == 0.1
+    assert seen == {"samples": 0, "weights": (2.5, 4.0)}
+    seen.clear()
+    assert tried.history_weight(EVERYBODY.head(5)) == 0.0
+    assert not seen  # nothing was trained for it
