@@ -10,8 +10,10 @@ from small_models import fresh, with_deltas
 from factories import commit
 from nightshift.lake import Lake
 from nightshift.recommend import checkpoint, ranker
-from nightshift.recommend.ranker import ModelRanker, own_items
+from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.search import Plan, SearchModel
 from nightshift.recommend.signals import left_aligned
+from nightshift.recommend.user_side import own_items
 from nightshift.snapshot import Histories
 from nightshift.stages import STAGES
 from shop_by_hand import NIGHT, histories, settings_for, unit_vectors
@@ -193,20 +195,21 @@ def test_histories_lie_on_the_left():
     assert left_aligned(histories([[], []]), 3).tolist() == [[-1], [-1]]
 
 
-def test_queries_rank_items_by_the_cosine_of_the_projection(model):
+def test_queries_meet_items_by_text_and_among_the_models_vectors(model):
     stored, vectors = model
     asked = unit_vectors(3, seed=4)
-    codes, scores = ModelRanker(stored, vectors, beta=9.0).rank_queries(asked, 5)
+    plan = SearchModel(Plan(places=1.0), torch.zeros(len(asked[0]), len(asked[0])))
+    codes, scores = ModelRanker(stored, vectors, beta=9.0, search=plan).rank_queries(asked, 5)
     with torch.inference_mode():
         queries = stored.model.queries(torch.from_numpy(stored.whitening.apply(asked))).numpy()
         items = stored.model.items(
             torch.from_numpy(stored.features(vectors)), stored.deltas
         ).numpy()
-    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    cosine = queries @ (items / np.linalg.norm(items, axis=1, keepdims=True)).T
-    order = np.argsort(-cosine, axis=1)[:, :5]
+    places = queries @ (items / np.linalg.norm(items, axis=1, keepdims=True)).T
+    expected = asked @ vectors.T + places
+    order = np.argsort(-expected, axis=1)[:, :5]
     assert codes.tolist() == order.tolist()
-    np.testing.assert_allclose(scores, np.take_along_axis(cosine, order, axis=1), atol=1e-5)
+    np.testing.assert_allclose(scores, np.take_along_axis(expected, order, axis=1), atol=1e-5)
 
 
 def test_loading_gives_the_ranker_of_the_stored_model(tmp_path, model):

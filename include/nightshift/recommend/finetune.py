@@ -22,9 +22,9 @@ from nightshift.recommend.arms import known_items, sample_rows, training_set
 from nightshift.recommend.features import check_finite
 from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.parallel import train_model
-from nightshift.recommend.queries import fit_queries, query_pairs
 from nightshift.recommend.sample_deltas import fit_sample_deltas
 from nightshift.recommend.sample_texts import ItemTexts, Profiles, embedding
+from nightshift.recommend.search_learning import learn_search
 from nightshift.recommend.steps import Plan, TrainingSet
 from nightshift.recommend.windows import Windows
 from nightshift.registry.card_facts import facts_of
@@ -36,7 +36,8 @@ log = logging.getLogger("nightshift.finetune")
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write `model.safetensors`, `config.json`, `losses.json`, and the card `README.md`."""
+    """Write `model.safetensors`, `config.json`, `losses.json`, `README.md`, and what it has beside
+    them."""
     arm, seed = ctx.parts["arm"], int(ctx.parts["seed"])
     settings = ctx.settings.finetune
     set_up_torch(ctx.settings)
@@ -95,8 +96,16 @@ def run(ctx: StageContext) -> dict[str, Any]:
         seed=seed,
         label=f"place samples of {arm}",
     )
-    losses["query"] = fit_queries(
-        stored, features.numpy(), query_pairs(snapshot, samples), ctx.lake, ctx.settings, seed=seed
+    search, losses["query"] = learn_search(
+        stored,
+        features.numpy(),
+        vectors,
+        snapshot,
+        samples,
+        ctx.lake,
+        ctx.settings,
+        seed=seed,
+        history=ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json").get("history", 0.0),
     )
     stored.steps += steps
     ctx.seeds["finetune"] = seed
@@ -107,6 +116,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     ctx.writer.write_bytes("README.md", card.encode())
     if profiles is not None:
         profiles.save(ctx.writer)
+    if search is not None:
+        search.save(ctx.writer)
     ctx.writer.write_json("losses.json", losses)
     return {
         "arm": arm,

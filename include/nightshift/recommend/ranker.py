@@ -22,30 +22,27 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag, normalize
+from torch.nn.functional import embedding_bag
 
 from nightshift.errors import BadInput, ModelRejected
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
-from nightshift.ranking import Codes, Mask, Scores, held_block, select_top_k, top_of_tiles
+from nightshift.ranking import Codes, Mask, Scores, held_block, top_of_tiles
 from nightshift.recommend import checkpoint
 from nightshift.recommend.checkpoint import Checkpoint
-from nightshift.recommend.features import Floats, check_finite, check_width
+from nightshift.recommend.features import Floats, check_finite
 from nightshift.recommend.neighbours import leaning
+from nightshift.recommend.query_ranker import QueryRanker
 from nightshift.recommend.sample_texts import Profiles, mixed
-from nightshift.recommend.signals import left_aligned, newest_signals
+from nightshift.recommend.search import SearchModel
+from nightshift.recommend.user_side import encoded, own_items, recent_items
 from nightshift.snapshot import Histories
+from nightshift.text.bm25 import Indexes
 
-_RECENT, _DECAY = 10, 0.7
-"""The text profile: the last ten items, each counting 0.7 of the one after it."""
-_HALF_LIFE = 60 * 24 * 3600 * 1e6
-"""An own event counts half as much after 60 days (microseconds, back from the user's newest)."""
 _BLOCK_CELLS = 8_000_000
 """Scores held at a time (users x items of a tile): 32 MB of float32, whatever the catalogue."""
 _TILE = 16_384
 """Items whose scores are held at a time: with some 500 users the product is as fast as it gets."""
-_ENCODED = 64
-"""Histories encoded at a time, sorted by length."""
 
 
 class _Asked(NamedTuple):
@@ -70,8 +67,10 @@ class ModelRanker:
         events: npt.NDArray[np.int64] | None = None,
         profiles: Profiles | None = None,
         user_keys: Sequence[str] = (),
+        search: SearchModel | None = None,
     ) -> None:
         """`profiles` are of customers by name; `user_keys` names those that histories have.
+        Without `search` a query is ranked by the encoder's cosine and BM25 in equal parts.
 
         `events` of each item say who leans on its neighbours (see `leaning`); None: nobody.
 
@@ -88,6 +87,7 @@ class ModelRanker:
         check_finite(vectors, stored.item_ids)
         self.stored, self.beta, self.gamma = stored, beta, gamma
         self.lean = lean if events is not None else 0.0
+        self._vectors, self.search = vectors, search
         self.features = stored.features(vectors)  # [items, P]
         self.shown = stored.ranked_features(self.features)  # [items, P] as they are ranked
         with torch.inference_mode():
@@ -261,71 +261,25 @@ class ModelRanker:
             return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
         return np.concatenate(codes), np.concatenate(best)
 
-    def rank_queries(self, query_vectors: Floats, k: int) -> tuple[Codes, Scores]:
-        """The k best items of each query, given its sentence embedding [n, width].
+    def rank_queries(
+        self,
+        query_vectors: Floats,
+        k: int,
+        *,
+        texts: Sequence[str] | None = None,
+        indexes: Indexes | None = None,
+        histories: Histories | None = None,
+        candidates: Mask | None = None,
+    ) -> tuple[Codes, Scores]:
+        """The k best items of each query; see `QueryRanker.rank`."""
+        wishes = None if histories is None else lambda rows: self.scores(histories.take(rows))
+        return self._queries.rank(
+            query_vectors, k, texts=texts, indexes=indexes, wishes=wishes, candidates=candidates
+        )
 
-        Raises:
-            ModelRejected: the embeddings are not as wide as those the model was made with.
-            BadInput: one is not finite.
-        """
-        check_width(query_vectors, self.stored.whitening)
-        check_finite(query_vectors, what="query")
-        with torch.inference_mode():
-            features = torch.from_numpy(self.stored.whitening.apply(query_vectors))
-            queries = normalize(self.stored.model.queries(features), dim=-1)
-            # By cosine, as the projection was trained.
-            scores: Scores = (queries @ normalize(self.items, dim=-1).T).numpy()
-        return select_top_k(scores, k)
-
-
-def encoded(
-    histories: Histories,
-    length: int,
-    dim: int,
-    encode: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
-) -> Floats:
-    """The state after each history: [users, dim].
-
-    Users of like length go through together, so that little of the work is filling.
-
-    Args:
-        encode: from codes [B, L] of the last `length` events, -1 behind them, how many there are
-            [B], and their kinds and gaps (see `Signals`), the states [B, dim].
-    """
-    histories = histories.read
-    lengths = np.minimum(histories.lengths, length)
-    order = np.argsort(lengths, kind="stable")
-    states = np.empty((len(histories), dim), dtype=np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(order), _ENCODED):
-            users = order[start : start + _ENCODED]
-            some = histories.take(users)
-            arrays = (left_aligned(some, length), lengths[users], *newest_signals(some, length))
-            states[users] = encode(*(torch.from_numpy(array) for array in arrays)).numpy()
-    return states
-
-
-def recent_items(histories: Histories) -> tuple[Codes, Floats]:
-    """What the text profile is the sum of: the last items and their weights, [users, 10] each.
-
-    A place without an item has weight zero.
-    """
-    last = histories.last(_RECENT)
-    weights = _DECAY ** np.arange(_RECENT - 1, -1, -1) * (last >= 0)
-    return np.maximum(last, 0), weights.astype(np.float32)
-
-
-def own_items(histories: Histories) -> tuple[Codes, Codes, Floats]:
-    """Each user's own items: row, item code, log(1 + decayed count), one entry per pair."""
-    if not len(histories.items):
-        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)
-    rows = np.repeat(np.arange(len(histories)), histories.lengths)
-    newest = histories.times[np.maximum(histories.indptr[1:] - 1, 0)]
-    weight = 0.5 ** ((newest[rows] - histories.times) / _HALF_LIFE)
-    width = int(histories.items.max()) + 1
-    pairs, place = np.unique(rows * width + histories.items, return_inverse=True)
-    strength = np.log1p(np.bincount(place, weights=weight)).astype(np.float32)
-    return (pairs // width).astype(np.int32), (pairs % width).astype(np.int32), strength
+    @cached_property
+    def _queries(self) -> QueryRanker:
+        return QueryRanker(self.stored, self._vectors, self.items, self.search)
 
 
 def load(
@@ -351,11 +305,10 @@ def load(
         prefix: "" for an arm, "real/" or "blend/" for a line of a state.
 
     Raises:
-        ModelRejected: see `checkpoint.load` and `ModelRanker`.
+        ModelRejected: see `checkpoint.load`, `ModelRanker` and `SearchModel.load`.
         BadInput: an item's embedding is not finite.
     """
     stored = checkpoint.load(lake, manifest, list(item_ids), prefix=prefix)
-    profiles = Profiles.load(lake, manifest, prefix=prefix)
     return ModelRanker(
         stored,
         vectors,
@@ -363,6 +316,7 @@ def load(
         gamma=gamma,
         lean=lean,
         events=events,
-        profiles=profiles,
+        profiles=Profiles.load(lake, manifest, prefix=prefix),
         user_keys=user_keys,
+        search=SearchModel.load(lake, manifest, width=vectors.shape[1], prefix=prefix),
     )

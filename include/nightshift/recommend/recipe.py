@@ -62,11 +62,14 @@ class Recipe:
     why: str
     kinds: dict[str, str] = field(default_factory=dict)
     """What each strategy makes."""
+    history: float = 0.0
+    """What is recommended to a customer, in what the customer searches."""
 
     @property
     def recipe_id(self) -> str:
         """Equal recipes have equal ids, whenever they were tuned: verdicts pool by it."""
-        return digest_of([self.beta, self.gamma, self.strategies])[:12]
+        searched = [self.history] if self.history else []
+        return digest_of([self.beta, self.gamma, self.strategies, *searched])[:12]
 
     def as_json(self) -> dict[str, Any]:
         return {"recipe_id": self.recipe_id, **asdict(self)}

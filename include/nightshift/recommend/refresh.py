@@ -18,6 +18,7 @@ from nightshift.recommend.finetune import pass_over
 from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.morning import extend
 from nightshift.recommend.sample_texts import PROFILES
+from nightshift.recommend.search import FILES as SEARCH_FILES
 from nightshift.registry.card_facts import facts_of, rows_from
 from nightshift.registry.readme import line_readme
 from nightshift.snapshot import Snapshot, read_vectors
@@ -52,8 +53,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
         )
         checkpoint.save(stored, ctx.writer, f"{line}/", line=line)
         ctx.writer.write_bytes(f"{line}/README.md", _card(ctx, arm, stored).encode())
-        for entry in trained.named(PROFILES):
-            ctx.writer.reuse(replace(entry, name=f"{line}/{entry.name}"))
+        for name in (PROFILES, *SEARCH_FILES):
+            for entry in trained.named(name):
+                ctx.writer.reuse(replace(entry, name=f"{line}/{entry.name}"))
     ctx.seeds["refresh"] = seed
     return {
         "night": ctx.night.key,

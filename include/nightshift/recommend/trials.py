@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import torch
 
+from nightshift.lake import Lake
 from nightshift.recipes import weigh
 from nightshift.recommend import checkpoint
 from nightshift.recommend.arms import sample_rows, training_set
@@ -20,10 +21,13 @@ from nightshift.recommend.parallel import train_model
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.recipe import Trial, best_beta
 from nightshift.recommend.sample_deltas import fit_sample_deltas
-from nightshift.recommend.sample_texts import Embed, ItemTexts, Profiles
+from nightshift.recommend.sample_texts import Embed, ItemTexts, Profiles, embedding
+from nightshift.recommend.search_history import best_history, personal_searches
+from nightshift.recommend.search_learning import learn_search
 from nightshift.recommend.steps import Plan
 from nightshift.recommend.validation import Validation
 from nightshift.recommend.windows import Windows
+from nightshift.searches import LEAST
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot
 
@@ -138,6 +142,32 @@ class Trials:
             label=f"tune {described(candidate)}",
         )
         return Profiles.of(samples, self.embed)
+
+    def history_weight(self, searches: pl.DataFrame) -> float:
+        """The weight of recommendations in a customer's search, of the control after it ran.
+
+        Args:
+            searches: those of the inner night.
+        """
+        if len(personal_searches(self.snapshot, searches)[0]) < LEAST:
+            return 0.0
+        stored = self._models[()]
+        features = stored.features(self.vectors)
+        search, _ = learn_search(
+            stored,
+            features,
+            self.vectors,
+            self.snapshot,
+            self.accepted.clear(),
+            Lake.of(self.settings),
+            self.settings,
+            seed=SEED,
+        )
+        beta, gamma = self._betas[0], self.gamma
+        ranker = ModelRanker(stored, self.vectors, beta=beta, gamma=gamma, search=search)
+        return best_history(
+            ranker, self.snapshot, searches, embedding(Lake.of(self.settings), self.settings)
+        )
 
     def _best_gamma(self, stored: checkpoint.Checkpoint) -> float:
         """The weight of the user's own items with the control's best overall NDCG@10."""

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from nightshift import stages
 from nightshift.compute import set_up_torch
@@ -79,6 +80,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         chosen.strategies | untuned,
         why,
         made,
+        trials.history_weight(_searches(ctx, inner)),
     )
     ctx.seeds["tune"] = SEED
     ctx.writer.write_json("recipe.json", recipe.as_json())
@@ -165,6 +167,13 @@ def _prepare(inner: Night, settings: Settings) -> Lost:
     if lost.skipped is not None:
         log.warning("tune: no sample can be tried: %s", lost.skipped)
     return lost
+
+
+def _searches(ctx: StageContext, inner: Night) -> pl.DataFrame:
+    """Those of the inner night, without items that the real night withholds: judged later."""
+    hidden = Snapshot(ctx.lake, ctx.inputs["snapshot"]).items.filter("withheld")
+    asked = ctx.lake.read(ctx.lake.get("morning", f"night={inner.key}"), "searches.parquet")
+    return asked.join(hidden.select("item_id"), on="item_id", how="anti", maintain_order="left")
 
 
 def _trials(ctx: StageContext, inner: Night, settings: Settings) -> Trials:

@@ -147,6 +147,7 @@ STAGES: dict[str, Stage] = {
             name="evaluate",
             dataset="evaluation",
             module="nightshift.evaluate.stage",
+            version="2",
             title="compare the arms on the morning after: paired, per slice, with intervals",
             sections=("evaluate", "generate.tail_events", "finetune.seeds"),
             inputs=(_SNAPSHOT, _VECTORS, _MORNING, Input("recipe"), Input("blend")),

@@ -26,7 +26,7 @@ from nightshift.recommend.exports.layout import (
 from nightshift.recommend.exports.tables import Arrays, Table, stored_table
 from nightshift.recommend.features import Floats
 from nightshift.recommend.ids import unpack
-from nightshift.recommend.ranker import encoded, own_items, recent_items
+from nightshift.recommend.user_side import encoded, own_items, recent_items
 from nightshift.settings import ModelSettings
 from nightshift.snapshot import Histories
 

@@ -1,0 +1,71 @@
+"""The users' side of a score: what is read of histories, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nightshift.ranking import Codes
+from nightshift.recommend.features import Floats
+from nightshift.recommend.signals import left_aligned, newest_signals
+from nightshift.snapshot import Histories
+
+_RECENT, _DECAY = 10, 0.7
+"""The text profile: the last ten items, each counting 0.7 of the one after it."""
+_HALF_LIFE = 60 * 24 * 3600 * 1e6
+"""An own event counts half as much after 60 days (microseconds, back from the user's newest)."""
+_ENCODED = 64
+"""Histories encoded at a time, sorted by length."""
+
+
+def encoded(
+    histories: Histories,
+    length: int,
+    dim: int,
+    encode: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+) -> Floats:
+    """The state after each history: [users, dim].
+
+    Users of like length go through together, so that little of the work is filling.
+
+    Args:
+        encode: from codes [B, L] of the last `length` events, -1 behind them, how many there are
+            [B], and their kinds and gaps (see `Signals`), the states [B, dim].
+    """
+    histories = histories.read
+    lengths = np.minimum(histories.lengths, length)
+    order = np.argsort(lengths, kind="stable")
+    states = np.empty((len(histories), dim), dtype=np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(order), _ENCODED):
+            users = order[start : start + _ENCODED]
+            some = histories.take(users)
+            arrays = (left_aligned(some, length), lengths[users], *newest_signals(some, length))
+            states[users] = encode(*(torch.from_numpy(array) for array in arrays)).numpy()
+    return states
+
+
+def recent_items(histories: Histories) -> tuple[Codes, Floats]:
+    """What the text profile is the sum of: the last items and their weights, [users, 10] each.
+
+    A place without an item has weight zero.
+    """
+    last = histories.last(_RECENT)
+    weights = _DECAY ** np.arange(_RECENT - 1, -1, -1) * (last >= 0)
+    return np.maximum(last, 0), weights.astype(np.float32)
+
+
+def own_items(histories: Histories) -> tuple[Codes, Codes, Floats]:
+    """Each user's own items: row, item code, log(1 + decayed count), one entry per pair."""
+    if not len(histories.items):
+        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)
+    rows = np.repeat(np.arange(len(histories)), histories.lengths)
+    newest = histories.times[np.maximum(histories.indptr[1:] - 1, 0)]
+    weight = 0.5 ** ((newest[rows] - histories.times) / _HALF_LIFE)
+    width = int(histories.items.max()) + 1
+    pairs, place = np.unique(rows * width + histories.items, return_inverse=True)
+    strength = np.log1p(np.bincount(place, weights=weight)).astype(np.float32)
+    return (pairs // width).astype(np.int32), (pairs % width).astype(np.int32), strength
