@@ -19,7 +19,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 _LEVELS = 127
 """Of int8, the same on both sides of zero."""
 _AT_ONCE = 1024
-"""Rows whose integer sums are held at a time: more of them leave the cache before they are scaled."""
+"""Rows whose integer sums are held at a time: more leave the cache before they are scaled."""
 
 
 class Table(Protocol):
