@@ -10,7 +10,7 @@ import pytest
 from small_models import fresh, with_deltas
 
 from nightshift.errors import ModelRejected, UsageError
-from nightshift.recommend.exports import exported
+from nightshift.recommend.exports import exported, tables
 from nightshift.recommend.exports.tables import FloatTable, Int8Table, quantised
 from nightshift.recommend.exports.write import export
 from nightshift.recommend.ranker import ModelRanker
@@ -113,7 +113,9 @@ def test_int8_is_within_half_a_step_of_every_entry():
     assert not values[4].any()
 
 
-def test_an_int8_product_is_that_of_the_rounded_numbers():
+@pytest.mark.parametrize("at_once", [4, 1024])
+def test_an_int8_product_is_that_of_the_rounded_numbers(at_once, monkeypatch):
+    monkeypatch.setattr(tables, "_AT_ONCE", at_once)
     rng = np.random.default_rng(1)
     rows, asked = (rng.normal(size=(n, 40)).astype(np.float32) for n in (30, 5))
     table = Int8Table.of(rows)

@@ -18,6 +18,8 @@ from nightshift.recommend.features import Floats
 Arrays = dict[str, npt.NDArray[Any]]
 _LEVELS = 127
 """Of int8, the same on both sides of zero."""
+_AT_ONCE = 1024
+"""Rows whose integer sums are held at a time: more leave the cache before they are scaled."""
 
 
 class Table(Protocol):
@@ -90,9 +92,12 @@ class Int8Table:
 
     def product(self, queries: Floats, items: slice) -> Floats:
         values, scales = quantised(queries)
-        sums = torch._int_mm(torch.from_numpy(values), torch.from_numpy(self.values[items]).T)
-        out = held_block(*sums.shape)
-        torch.mul(sums, torch.from_numpy(self.scales[items]), out=out)
+        asked, rows = torch.from_numpy(values), torch.from_numpy(self.values[items])
+        steps = torch.from_numpy(self.scales[items])
+        out = held_block(len(asked), len(rows))
+        for start in range(0, len(rows), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            torch.mul(torch._int_mm(asked, rows[part].T), steps[part], out=out[:, part])
         found: Floats = out.mul_(torch.from_numpy(scales)[:, None]).numpy()
         return found
 
