@@ -137,6 +137,8 @@ def ours(settings: Settings, night: Night, split: Split) -> Iterator[pl.DataFram
             vectors=split.vectors,
             beta=beta_of(recipe, "control"),
             gamma=float(recipe["gamma"]),
+            lean=float(recipe["lean"]),
+            events=split.snapshot.item_events,
             user_keys=split.snapshot.users["user_key"].to_list(),
         )
         yield figures(split, ranker, OURS, seed)

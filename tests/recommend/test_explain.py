@@ -271,6 +271,18 @@ def test_a_shortened_history_loses_every_event_with_the_item_and_all_its_columns
     assert [short.of(row).tolist() for row in range(3)] == [[9, 1], [3, 3, 1], []]
     assert short.times.tolist() == [1, 3, 0, 2, 3]
     assert short.users.tolist() == [0, 0, 2]
+    told = replace(
+        whole,
+        kinds=np.ones(len(whole.items), np.int8),
+        targets=whole.items == 3,
+        journey=whole,
+        now=7,
+    )
+    short = without(told, np.array([0, 0, 2]), np.array([3, 9, 5]))
+    of_users = ("indptr", "users", "journey", "now")
     for field in fields(short):
-        if field.name not in ("indptr", "users"):
+        if field.name not in of_users:
             assert len(getattr(short, field.name)) == len(short.items)
+    assert short.now == 7
+    assert short.journey is not None
+    assert short.journey.of(0).tolist() == [9, 1]

@@ -140,7 +140,7 @@ def test_opposite_infinities_do_not_cancel_out(model):
 def test_a_query_that_is_not_finite_or_of_another_encoder_is_refused(rank):
     asked = unit_vectors(3, seed=2)
     asked[1, 0] = np.nan
-    with pytest.raises(BadInput, match="of query 1 is not finite"):
+    with pytest.raises(BadInput, match=r"1 queries are not finite, the first in row 1\."):
         rank.rank_queries(asked, 3)
     with pytest.raises(ModelRejected, match="width 16, got 24"):
         rank.rank_queries(unit_vectors(2, width=24), 3)

@@ -72,7 +72,8 @@ def test_two_processes_learn_what_one_learns(tmp_path, extra):
     data = training_set(walked, hard=hard, extra=extra)
     learnt, losses = [], []
     for count in (1, 2):
-        settings = Settings.load({"compute": {"device": "cpu", "threads": 1, "processes": count}})
+        compute = {"device": "cpu", "threads": 1, "processes": count, "precision": "float32"}
+        settings = Settings.load({"compute": compute})
         stored, vectors = fresh(30, dropout=0.2, id_dropout=0.3, layers=2)
         deltas = IdDeltas(stored.deltas)
         features = torch.from_numpy(stored.features(vectors))

@@ -9,7 +9,7 @@ from small_models import fresh, with_deltas
 
 from factories import commit
 from nightshift.lake import Lake
-from nightshift.recommend import checkpoint, ranker
+from nightshift.recommend import checkpoint, ranker, user_side
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.search import Plan, SearchModel
 from nightshift.recommend.signals import left_aligned
@@ -156,7 +156,7 @@ def test_a_state_does_not_depend_on_whom_it_is_encoded_with(model, monkeypatch):
     rank = ModelRanker(*model, beta=0.0)
     whole = histories(USERS * 5)
     together = rank.states(whole)
-    monkeypatch.setattr(ranker, "_ENCODED", 3)
+    monkeypatch.setattr(user_side, "_ENCODED", 3)
     np.testing.assert_allclose(rank.states(whole), together, rtol=1e-4, atol=1e-6)
     alone = [rank.states(histories([items]))[0] for items in USERS]
     np.testing.assert_allclose(together[: len(USERS)], alone, rtol=1e-4, atol=1e-6)

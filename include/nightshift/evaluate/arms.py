@@ -92,6 +92,8 @@ def _loader(
             vectors=vectors,
             beta=beta,
             gamma=gamma,
+            lean=float(recipe.get("lean", 0.0)),
+            events=snapshot.item_events,
             user_keys=users,
             prefix=prefix,
         )

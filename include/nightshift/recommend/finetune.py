@@ -91,6 +91,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
         features,
         data.windows,
         sample_rows(snapshot, samples, max_length=length),
+        lean=ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json").get("lean", 0.0),
+        events=snapshot.item_events,
         steps=settings.sample_steps,
         rate=settings.learning_rate,
         seed=seed,

@@ -87,7 +87,6 @@ class ModelRanker:
         check_finite(vectors, stored.item_ids)
         self.stored, self.beta, self.gamma = stored, beta, gamma
         self.lean = lean if events is not None else 0.0
-        self._vectors, self.search = vectors, search
         self.features = stored.features(vectors)  # [items, P]
         self.shown = stored.ranked_features(self.features)  # [items, P] as they are ranked
         with torch.inference_mode():
@@ -99,6 +98,7 @@ class ModelRanker:
             if events is not None:
                 self.leant = leaning(self.ranked, torch.from_numpy(self.shown), events, lean)
             self.placed = self.leant + stored.sample_deltas
+        self.queries = QueryRanker(stored, vectors, self.items, search)
         self.profiles = profiles
         if profiles is not None:
             self._said = stored.features(profiles.vectors)  # [profiles, P]
@@ -273,13 +273,9 @@ class ModelRanker:
     ) -> tuple[Codes, Scores]:
         """The k best items of each query; see `QueryRanker.rank`."""
         wishes = None if histories is None else lambda rows: self.scores(histories.take(rows))
-        return self._queries.rank(
+        return self.queries.rank(
             query_vectors, k, texts=texts, indexes=indexes, wishes=wishes, candidates=candidates
         )
-
-    @cached_property
-    def _queries(self) -> QueryRanker:
-        return QueryRanker(self.stored, self._vectors, self.items, self.search)
 
 
 def load(

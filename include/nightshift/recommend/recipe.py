@@ -1,7 +1,8 @@
 """Choosing a recipe from trials: pure functions over what validation showed.
 
 First what the model is served with, on the control alone and by overall NDCG@10: the weight γ of
-the user's own items (where the shop repeats), then the text blend β. Then the samples, every trial
+the user's own items (where the shop repeats), then together how far items with few events lean on
+their neighbours, and the text blend β. Then the samples, every trial
 at that same β, so that a lift is their doing. The rule is the verdict's: of the trials that, with
 95 % confidence, cost no more than `max_loss` overall and on warm items and gain on cold items or
 overall, the one with the highest Recall@10 on cold items (of equals, the best overall). Without
@@ -64,12 +65,15 @@ class Recipe:
     """What each strategy makes."""
     history: float = 0.0
     """What is recommended to a customer, in what the customer searches."""
+    lean: float = 0.0
+    """How far an item with few events is ranked where its text neighbours are."""
 
     @property
     def recipe_id(self) -> str:
         """Equal recipes have equal ids, whenever they were tuned: verdicts pool by it."""
-        searched = [self.history] if self.history else []
-        return digest_of([self.beta, self.gamma, self.strategies, *searched])[:12]
+        further = [self.history] if self.history or self.lean else []
+        further += [self.lean] if self.lean else []
+        return digest_of([self.beta, self.gamma, self.strategies, *further])[:12]
 
     def as_json(self) -> dict[str, Any]:
         return {"recipe_id": self.recipe_id, **asdict(self)}

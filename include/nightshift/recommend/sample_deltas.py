@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nightshift.progress import Progress
 from nightshift.recommend.checkpoint import Checkpoint
+from nightshift.recommend.neighbours import leaning
 from nightshift.recommend.windows import Batch, SampleRows, Windows
 
 _ROWS, _NEGATIVES = 1024, 1024
@@ -69,6 +70,8 @@ def fit_sample_deltas(
     windows: Windows,
     samples: SampleRows | None,
     *,
+    lean: float = 0.0,
+    events: npt.NDArray[np.int64] | None = None,
     steps: int,
     rate: float,
     seed: int,
@@ -83,6 +86,8 @@ def fit_sample_deltas(
         features: text features of the catalogue [items, P]; an item with texts of its own
             (`stored.texts`) is read by these and placed by those.
         windows: the real rows.
+        lean: how far items with few `events` lean on their neighbours (see `neighbours`): samples
+            move an item from where it is ranked without them.
         steps: Adam steps (Kingma & Ba, 2015), at `rate` falling to a tenth.
     """
     stored.sample_deltas = torch.zeros_like(stored.deltas)
@@ -94,6 +99,8 @@ def fit_sample_deltas(
     with torch.no_grad():
         base = model.items(features, stored.deltas)
         ranked = model.items(shown, stored.deltas)
+        if events is not None:
+            ranked = leaning(ranked, shown, events, lean)
         length = model.text(shown).norm(dim=-1)
     chosen = rng.choice(len(windows), min(_WINDOWS, len(windows)), replace=False)
     real = _encode(stored, base, [windows.batch(rows) for rows in _by_length(windows, chosen)])

@@ -51,6 +51,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
         vectors=read_vectors(ctx.lake, ctx.inputs["vectors"]),
         beta=recipe["beta"][arm],
         gamma=recipe["gamma"],
+        lean=recipe.get("lean", 0.0),
+        events=snapshot.item_events,
         user_keys=snapshot.users["user_key"].to_list(),
         prefix=f"{line}/",
     )

@@ -52,21 +52,21 @@ def best_history(
     more than the standard error of its gain.
     """
     queries, users = personal_searches(snapshot, searches)
-    if len(queries) < LEAST or ranker.search is None:
+    if len(queries) < LEAST or ranker.queries.search is None:
         return 0.0
     some = np.linspace(0, len(queries) - 1, min(_MOST, len(queries))).astype(np.int64)
     queries, whose = queries.take(some), users.to_numpy()[some]
     vectors = embed(queries.texts)
     histories = snapshot.histories.take(whose)
     indexes = Indexes(snapshot.items["text"].fill_null("").to_list())
-    model, found = ranker.search, {}
+    model, found = ranker.queries.search, {}
     for weight in WEIGHTS:
-        ranker.search = replace(model, plan=replace(model.plan, history=weight))
+        ranker.queries.search = replace(model, plan=replace(model.plan, history=weight))
         codes, _ = ranker.rank_queries(
             vectors, _DEPTH, texts=queries.texts, indexes=indexes, histories=histories
         )
         found[weight] = quality(codes, queries)[:, 0]
-    ranker.search = model
+    ranker.queries.search = model
     best = max(WEIGHTS, key=lambda weight: (float(found[weight].mean()), -weight))
     gain = found[best] - found[0.0]
     return best if gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)) else 0.0

@@ -50,6 +50,7 @@ class Trials:
     validation: Validation
     embed: Embed
     gamma: float = 0.0
+    lean: float = 0.0
     _betas: tuple[float, ...] = field(init=False)
     _models: dict[Trained, checkpoint.Checkpoint] = field(init=False, default_factory=dict)
 
@@ -73,21 +74,26 @@ class Trials:
         samples = weigh(self.accepted, strategies, self.snapshot.items, tail_events=tail)
         stored = self._trained(samples, strategies)
         profiles = self._place(stored, samples, candidate)
-        if not candidate.tries and self.snapshot.shop.repeats:
-            self.gamma = self._best_gamma(stored)
-        ranker = ModelRanker(
-            stored,
-            self.vectors,
-            beta=0.0,
-            gamma=self.gamma,
-            profiles=profiles,
-            user_keys=self._user_keys,
-        )
-        figures = self.validation.judge(ranker, self._betas)
+        if not candidate.tries:
+            self._choose_serving(stored)
+        figures = self.validation.judge(self._ranker(stored, profiles), self._betas)
         trial = Trial(strategies, figures, candidate.tries, candidate.group)
         if not candidate.tries:
             self._betas = (best_beta(trial, settings.tune.betas),)  # the control's, for all
         return trial
+
+    def _ranker(
+        self, stored: checkpoint.Checkpoint, profiles: Profiles | None = None, **other: Any
+    ) -> ModelRanker:
+        """As it is served with what is chosen so far, but for β."""
+        return ModelRanker(
+            stored,
+            self.vectors,
+            events=self.snapshot.item_events,
+            profiles=profiles,
+            user_keys=self._user_keys,
+            **({"beta": 0.0, "gamma": self.gamma, "lean": self.lean} | other),
+        )
 
     def _trained(self, samples: pl.DataFrame, strategies: Strategies) -> checkpoint.Checkpoint:
         """A model from nothing, the same for all candidates that train on the same."""
@@ -136,6 +142,8 @@ class Trials:
             torch.from_numpy(stored.features(self.vectors)),
             Windows.cover(self.snapshot.histories, length),
             sample_rows(self.snapshot, samples, max_length=length),
+            lean=self.lean,
+            events=self.snapshot.item_events,
             steps=finetune.sample_steps,
             rate=finetune.learning_rate,
             seed=SEED,
@@ -163,21 +171,27 @@ class Trials:
             self.settings,
             seed=SEED,
         )
-        beta, gamma = self._betas[0], self.gamma
-        ranker = ModelRanker(stored, self.vectors, beta=beta, gamma=gamma, search=search)
+        ranker = self._ranker(stored, beta=self._betas[0], search=search)
         return best_history(
             ranker, self.snapshot, searches, embedding(Lake.of(self.settings), self.settings)
         )
 
-    def _best_gamma(self, stored: checkpoint.Checkpoint) -> float:
-        """The weight of the user's own items with the control's best overall NDCG@10."""
-        found: dict[float, dict[str, Any]] = {}
-        for gamma in self.settings.tune.gammas:
-            ranker = ModelRanker(stored, self.vectors, beta=0.0, gamma=gamma)
-            found[gamma] = self.validation.judge(ranker, (0.0,))[0.0]
-        # A sum orders as a mean does, and is there for no users as well.
-        gammas = self.settings.tune.gammas
-        return max(gammas, key=lambda gamma: (float(found[gamma]["overall"].sum()), -gamma))
+    def _choose_serving(self, stored: checkpoint.Checkpoint) -> None:
+        """γ, then the leaning, by the control's best overall NDCG@10; the smallest of equals."""
+        tune = self.settings.tune
+        if self.snapshot.shop.repeats:
+            self.gamma = max(tune.gammas, key=lambda g: (self._merit(stored, (0.0,), gamma=g), -g))
+        if len(tune.leans) > 1 or tune.leans[0]:
+            self.lean = max(
+                tune.leans, key=lambda lean: (self._merit(stored, tune.betas, lean=lean), -lean)
+            )
+
+    def _merit(
+        self, stored: checkpoint.Checkpoint, betas: tuple[float, ...], **tried: float
+    ) -> float:
+        """Overall NDCG@10 at the best of these βs, summed: there for no users as well."""
+        figures = self.validation.judge(self._ranker(stored, **tried), betas)
+        return max(float(each["overall"].sum()) for each in figures.values())
 
 
 def described(candidate: Candidate) -> str:

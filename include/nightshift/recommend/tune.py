@@ -81,6 +81,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         why,
         made,
         trials.history_weight(_searches(ctx, inner)),
+        trials.lean,
     )
     ctx.seeds["tune"] = SEED
     ctx.writer.write_json("recipe.json", recipe.as_json())

@@ -233,6 +233,8 @@ model = ranker.load(
     vectors=read_vectors(lake, lake.get_ref(stored.inputs["vectors"])),
     beta=recipe["beta"]["{beta}"],
     gamma=recipe["gamma"],
+    lean=recipe.get("lean", 0.0),
+    events=snapshot.item_events,
     prefix="{prefix}",
 )
 codes, scores = model.top_k(

@@ -151,6 +151,8 @@ def load(lake: Lake, settings: Settings, alias: Alias) -> Champion:
         vectors=read_vectors(lake, of["vectors"]),
         beta=recipe["beta"][arm],
         gamma=recipe["gamma"],
+        lean=recipe.get("lean", 0.0),
+        events=snapshot.item_events,
         user_keys=known,
         prefix=f"{alias.line}/",
     )

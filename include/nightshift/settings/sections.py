@@ -188,6 +188,11 @@ class TuneSettings(Section):
         min_length=1,
         description="serve-time text blends tried",
     )
+    leans: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (0.0, 3.0, 10.0),
+        min_length=1,
+        description="own events that weigh as much as an item's text neighbours in its ranking",
+    )
     gammas: tuple[float, ...] = Field(
         (0.0, 2.0, 4.0, 8.0, 16.0, 32.0),
         min_length=1,

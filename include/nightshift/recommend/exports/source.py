@@ -46,14 +46,17 @@ def ranker_of(lake: Lake, live: Alias) -> tuple[ranker.ModelRanker, dict[str, An
         )
     read = {name: lake.get_ref(state.inputs[name]) for name in ("snapshot", "vectors", "recipe")}
     recipe = lake.read_json(read["recipe"], "recipe.json")
+    snapshot = Snapshot(lake, read["snapshot"])
     arm = next(name for name, line in LINE_OF_ARM.items() if line == live.line)
     found = ranker.load(
         lake,
         state,
-        item_ids=Snapshot(lake, read["snapshot"]).items["item_id"].to_list(),
+        item_ids=snapshot.items["item_id"].to_list(),
         vectors=read_vectors(lake, read["vectors"]),
         beta=recipe["beta"][arm],
         gamma=recipe["gamma"],
+        lean=recipe.get("lean", 0.0),
+        events=snapshot.item_events,
         prefix=f"{live.line}/",
     )
     digests = {name: one.digest for name, one in read.items()}
