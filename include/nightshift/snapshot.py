@@ -5,6 +5,7 @@ An item's code is its row in `items` (sorted by `item_id`), a user's code its ro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -79,6 +80,33 @@ class Histories:
             kinds=None if self.kinds is None else self.kinds[rows],
             targets=None if self.targets is None else self.targets[rows],
             journey=None if self.journey is None else self.journey.take(users),
+        )
+
+    @classmethod
+    def joined(cls, rows: Sequence[Histories]) -> Histories:
+        """These below each other, asked at the first one's `now`; what one does not tell is 0."""
+        journey = None
+        if any(one.journey is not None for one in rows):
+            journey = cls.joined([replace(one.read, journey=None) for one in rows])
+        kinds, targets = None, None
+        if any(one.kinds is not None for one in rows):
+            kinds = np.concatenate(
+                [np.zeros(len(r.items), np.int8) if r.kinds is None else r.kinds for r in rows]
+            )
+        if any(one.targets is not None for one in rows):
+            targets = np.concatenate(
+                [np.ones(len(r.items), np.bool_) if r.targets is None else r.targets for r in rows]
+            )
+        whose = [np.full(len(r), -1) if r.users is None else r.users for r in rows]
+        return cls(
+            np.concatenate([[0], np.cumsum(np.concatenate([one.lengths for one in rows]))]),
+            np.concatenate([one.items for one in rows]),
+            np.concatenate([one.times for one in rows]),
+            np.concatenate(whose),
+            kinds,
+            targets,
+            journey,
+            rows[0].now,
         )
 
     def at(self, now: int) -> Histories:
@@ -188,6 +216,11 @@ class Snapshot:
             )
             .collect()
         )
+
+    @property
+    def target_kind(self) -> int:
+        """What `Histories.kinds` has of the first kind of target."""
+        return _KIND_CODES[self.shop.target_kinds[0]]
 
     @property
     def journey_kinds(self) -> tuple[str, ...]:

@@ -142,7 +142,7 @@ def test_a_query_that_is_not_finite_or_of_another_encoder_is_refused(rank):
     asked[1, 0] = np.nan
     with pytest.raises(BadInput, match=r"1 queries are not finite, the first in row 1\."):
         rank.rank_queries(asked, 3)
-    with pytest.raises(ModelRejected, match="width 16, got 24"):
+    with pytest.raises(BadInput, match=r"\[n, 16\], got an array of shape \(2, 24\)"):
         rank.rank_queries(unit_vectors(2, width=24), 3)
 
 

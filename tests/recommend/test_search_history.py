@@ -68,7 +68,7 @@ EVERYBODY = asked_by(range(USERS), range(USERS))
 def test_wishes_count_where_they_tell_what_is_wanted(shop):
     ranker = ranker_that()
     assert best_history(ranker, shop, EVERYBODY, embed) > 0
-    assert ranker.search.plan.history == 0.0  # only asked, not set
+    assert ranker.queries.search.plan.history == 0.0  # only asked, not set
 
 
 def test_wishes_that_mislead_count_nothing(shop):

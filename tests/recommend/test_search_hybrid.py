@@ -256,7 +256,7 @@ def test_what_was_learnt_comes_back_from_its_files(tmp_path, model, indexes):
     found = ranker.load(
         lake, manifest, item_ids=stored.item_ids, vectors=vectors, beta=0.0, prefix="real/"
     )
-    assert found.search.plan == plan
+    assert found.queries.search.plan == plan
     asked = (unit_vectors(3, seed=5), 6)
     words = {"texts": ["number1", "thing", "x"], "indexes": indexes}
     ours = ModelRanker(stored, vectors, beta=0.0, search=_learnt(plan))

@@ -69,9 +69,9 @@ def test_what_an_arm_learnt_of_search_is_in_both_lines_and_is_served(shop):
             beta=0.0,
             prefix=f"{line}/",
         )
-        assert found.search.plan.queries == len(ASKED)
-        assert found.search.plan.history == 0.1
-        assert found.search.text.any()
+        assert found.queries.search.plan.queries == len(ASKED)
+        assert found.queries.search.plan.history == 0.1
+        assert found.queries.search.text.any()
     plans = [shop.lake.read_json(manifest, PLAN) for manifest in models.values()]
     assert plans[0]["chosen"]["bm25"] == plans[1]["chosen"]["bm25"]  # judged on the same queries
 

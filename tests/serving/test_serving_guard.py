@@ -19,6 +19,7 @@ TOKEN = "a-token-of-16-characters"
 ROUTES = [
     ("POST", "/recommend"),
     ("POST", "/search"),
+    ("POST", "/explain"),
     ("POST", "/similar"),
     ("GET", "/similar"),
     ("GET", "/docs"),

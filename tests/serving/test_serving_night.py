@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -30,7 +31,7 @@ from nightshift.recommend.refresh import run as refresh
 from nightshift.recommend.score import run as score
 from nightshift.registry.alias import live, move_alias, rollback
 from nightshift.settings import Settings
-from nightshift.stages import STAGES, arm_input
+from nightshift.stages import STAGES, StageContext, arm_input
 from nightshift.store.schema import migrate
 from shop_by_hand import samples, write_blend, write_recipe
 
@@ -61,6 +62,18 @@ class RealNights:
         return Lake.of(self.settings)
 
 
+def judged(
+    lake: Lake, settings: Settings, night: Night, stage: str, name: str, body: Any
+) -> Manifest:
+    """What a stage that judges leaves, without its judging."""
+
+    def run(ctx: StageContext) -> dict[str, Any]:
+        ctx.writer.write_json(name, body)
+        return dict(body) if isinstance(body, dict) else {}
+
+    return commit(lake, settings, night, STAGES[stage], run)
+
+
 def night_of(lake: Lake, settings: Settings, night: Night, line: str) -> dict[str, Manifest]:
     """What `score` reads: every dataset as its stage writes it, but for samples and verdict."""
     shop = {"households": 40, "n_items": 150, "cold_every": 25}
@@ -86,8 +99,10 @@ def night_of(lake: Lake, settings: Settings, night: Night, line: str) -> dict[st
         for arm in ("control", "challenger")
     }
     morning = write_snapshot(lake, settings, night, **shop, part="morning")
-    verdict = commit(lake, settings, night, STAGES["promote"], lambda ctx: {"live_line": line})
-    whole = inputs | models | {"morning": morning, "verdict": verdict}
+    body = {"decision": "promoted", "reasons": ["It is better."], "pooled_nights": 1}
+    verdict = judged(lake, settings, night, "promote", "verdict.json", body | {"live_line": line})
+    evaluation = judged(lake, settings, night, "evaluate", "pooled.json", [])
+    whole = inputs | models | {"morning": morning, "verdict": verdict, "evaluation": evaluation}
     state = commit(lake, settings, night, STAGES["refresh"], refresh, whole)
     return whole | {"state": state}
 

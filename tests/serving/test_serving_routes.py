@@ -151,12 +151,25 @@ def test_the_shops_rule_says_whether_what_was_seen_comes_again(lake_of, answerin
 
 def test_a_search_is_ranked_by_the_model(client, champion):
     vectors = QueryEncoder().encode(["thing i04"])
-    codes, scores = champion.ranker.rank_queries(vectors, 20)
+    codes, scores = champion.ranker.rank_queries(
+        vectors, 20, texts=["thing i04"], indexes=champion.indexes
+    )
     expected = [ITEMS[code] for code in codes[0] if ITEMS[code] != WITHHELD][:5]
     answer = client.post("/search", json={"query": "thing i04", "k": 5, "history": ["i01", "x"]})
     assert ids(answer) == expected
     assert answer.json()["unknown_items"] == ["x"]
     assert scores[0, 0] >= answer.json()["items"][0]["score"]
+
+
+def test_an_explanation_names_the_history_that_carried_the_item(client):
+    asked = {"history": ["i01", "i03", "x"], "item_id": "i04"}
+    answer = client.post("/explain", json=asked)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert {one["item_id"] for one in told["because"]} <= {"i01", "i03"}
+    assert told["unknown_items"] == ["x"]
+    assert sum(told["shares"].values()) == pytest.approx(1.0, abs=1e-3)
+    assert client.post("/explain", json=asked | {"item_id": "gone"}).status_code == 404
 
 
 def test_similar_items_are_the_nearest_by_cosine(client, champion):

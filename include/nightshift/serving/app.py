@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Response
 
@@ -22,6 +22,7 @@ from nightshift.serving.guard import Guard
 from nightshift.serving.ranking import Encodes, Recommend, Search, recommend, search
 from nightshift.serving.schemas import (
     Answer,
+    ExplainRequest,
     Health,
     HistoryAnswer,
     Item,
@@ -141,6 +142,20 @@ def routes(server: Server) -> APIRouter:
         history, unknown = _history(champion, asked)
         ranked = await server.searching.answer(Search(champion, asked.query, history, asked.k))
         return HistoryAnswer(items=_items(ranked), model=_model(champion), unknown_items=unknown)
+
+    @router.post("/explain")
+    async def explain_to(asked: ExplainRequest) -> dict[str, Any]:
+        """Why an item is recommended to a customer, or after a history."""
+        within(limits, asked)
+        champion = server.champion
+        history, unknown = _history(champion, asked)
+        code = champion.codes_of([asked.item_id])
+        if code[0] < 0:
+            raise HTTPException(404, f"the catalogue has no item {asked.item_id!r}")
+        explainer = champion.explainer
+        found = await server.in_thread(partial(explainer.explain, history, code[None, :]))
+        why = explainer.one(found, 0, 0).as_json()
+        return why | {"model": _model(champion).model_dump(), "unknown_items": unknown}
 
     @router.get("/similar")
     async def similar_by_address(asked: Annotated[SimilarQuery, Query()]) -> Answer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -19,12 +19,14 @@ from nightshift.errors import DatasetMissing, ModelRejected
 from nightshift.lake import Lake
 from nightshift.ranking import Codes, Mask, Scores
 from nightshift.recommend import ranker
+from nightshift.recommend.explain import Explainer
 from nightshift.recommend.morning import extend
 from nightshift.registry.alias import Alias
 from nightshift.registry.serving import model_name
 from nightshift.settings import Settings
 from nightshift.snapshot import Histories, Snapshot, read_vectors
 from nightshift.stages import LINE_OF_ARM
+from nightshift.text.bm25 import Indexes
 from nightshift.text.encoder import encoder_digest
 
 Ranked = list[tuple[str, float]]
@@ -46,6 +48,10 @@ class Champion:
     """Of known users and newcomers, in this order."""
     candidates: Mask  # [items] what may be recommended
     repeats: bool
+    kind: int
+    """Of the events of a history that came with a request: targets (see `Histories.kinds`)."""
+    indexes: Indexes
+    explainer: Explainer
     loaded_at: datetime
 
     @property
@@ -64,7 +70,9 @@ class Champion:
         if row < 0:
             row = _place(self.newcomers, user_key)
             row += len(self.known_users) if row >= 0 else 0
-        return self.histories.take(np.array([row])) if row >= 0 else None
+        found = self.histories.take(np.array([row])) if row >= 0 else None
+        # As `score` asks: at the end of the night that the state knows.
+        return None if found is None else found.at(_microseconds(self.alias.knows))
 
     def history_of_items(self, codes: Codes, times: Sequence[datetime] | None) -> Histories:
         """A history that came with a request, oldest first, as one row of nobody in particular.
@@ -80,7 +88,14 @@ class Champion:
             first.sort()
             codes, moments = codes[first], moments[first]
         owner = np.zeros(len(codes), dtype=np.int64)
-        return Histories.from_codes(owner, codes, moments, n_users=1, whose=np.array([-1]))
+        return Histories.from_codes(
+            owner,
+            codes,
+            moments,
+            n_users=1,
+            whose=np.array([-1]),
+            kinds=np.full(len(codes), self.kind, dtype=np.int8),
+        ).at(_microseconds(self.alias.knows))
 
     def top_k(self, histories: Histories, k: int, *, exclude_seen: bool) -> tuple[Codes, Scores]:
         """As the stage `score` ranks: codes and scores [rows, k], -1 where nothing is left."""
@@ -114,7 +129,7 @@ class Champion:
         """Pay for the first use before anybody waits for it."""
         nobody = self.history_of_items(np.zeros(0, dtype=np.int32), None)
         somebody = self.history_of_items(np.zeros(1, dtype=np.int32), None)
-        self.top_k(joined([nobody, somebody]), 1, exclude_seen=False)
+        self.top_k(Histories.joined([nobody, somebody]), 1, exclude_seen=False)
         self.similar(0, 1)
 
 
@@ -157,6 +172,7 @@ def load(lake: Lake, settings: Settings, alias: Alias) -> Champion:
         prefix=f"{alias.line}/",
     )
     extended = extend(snapshot, lake.scan(of["morning"], "events.parquet"))
+    texts = snapshot.items["text"].fill_null("")
     champion = Champion(
         alias=alias,
         ranker=ranking,
@@ -166,6 +182,9 @@ def load(lake: Lake, settings: Settings, alias: Alias) -> Champion:
         histories=extended.histories,
         candidates=~snapshot.withheld,
         repeats=snapshot.shop.repeats,
+        kind=snapshot.target_kind,
+        indexes=Indexes(texts.to_list()),
+        explainer=Explainer(ranking, texts, candidates=~snapshot.withheld),
         loaded_at=datetime.now(UTC),
     )
     champion.warm_up()
@@ -182,17 +201,6 @@ def _check_encoder(settings: Settings, made_with: str | None) -> None:
             "The catalogue was embedded by another sentence encoder than the server has.",
             hint="set text.encoder and text.max_tokens as the nights have them",
         )
-
-
-def joined(rows: Sequence[Histories]) -> Histories:
-    """Histories below each other, whatever they hold beside items and times."""
-    lengths = np.concatenate([one.lengths for one in rows])
-    arrays = {
-        field.name: np.concatenate([getattr(one, field.name) for one in rows])
-        for field in fields(Histories)
-        if field.name != "indptr" and getattr(rows[0], field.name) is not None
-    }
-    return Histories(indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), **arrays)
 
 
 def _place(ascending: list[str], wanted: str) -> int:

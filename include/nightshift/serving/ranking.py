@@ -10,7 +10,7 @@ import numpy as np
 
 from nightshift.ranking import Codes
 from nightshift.recommend.features import Floats
-from nightshift.serving.champion import Champion, Ranked, joined
+from nightshift.serving.champion import Champion, Ranked
 from nightshift.snapshot import Histories
 
 
@@ -49,7 +49,7 @@ def recommend(asks: Sequence[Recommend]) -> list[Ranked]:
         champion = group[0].champion
         # Excluded items are cut out behind the ranking: then rankings are `score`'s own.
         deepest = max(ask.k + len(ask.exclude) for ask in group)
-        histories = joined([ask.history for ask in group])
+        histories = Histories.joined([ask.history for ask in group])
         codes, scores = champion.top_k(histories, deepest, exclude_seen=group[0].exclude_seen)
         for row, ask, ranked, values in zip(rows, group, codes, scores, strict=True):
             kept = ~np.isin(ranked, ask.exclude)
@@ -69,20 +69,23 @@ def search(asks: Sequence[Search], encoder: Encodes) -> list[Ranked]:
 
 
 def _rank_queries(asks: Sequence[Search], vectors: Floats) -> list[Ranked]:
-    """The one place that knows how a search is ranked: by its sentence embedding alone.
+    """As the model's plan has it: words, meaning, and who asks.
 
     Args:
         asks: of one champion.
         vectors: their queries' embeddings [asks, width].
     """
     champion = asks[0].champion
-    hidden = np.flatnonzero(~champion.candidates)
-    deepest = max(ask.k for ask in asks) + len(hidden)
-    codes, scores = champion.ranker.rank_queries(vectors, deepest)
-    shown = ~np.isin(codes, hidden)
+    codes, scores = champion.ranker.rank_queries(
+        vectors,
+        max(ask.k for ask in asks),
+        texts=[ask.query for ask in asks],
+        indexes=champion.indexes,
+        histories=Histories.joined([ask.history for ask in asks]),
+        candidates=champion.candidates,
+    )
     return [
-        champion.named(codes[row][shown[row]][: ask.k], scores[row][shown[row]][: ask.k])
-        for row, ask in enumerate(asks)
+        champion.named(codes[row][: ask.k], scores[row][: ask.k]) for row, ask in enumerate(asks)
     ]
 
 

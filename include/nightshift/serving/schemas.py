@@ -64,6 +64,10 @@ class SearchRequest(WithHistory):
     k: K = 10
 
 
+class ExplainRequest(OfSomebody):
+    item_id: Id
+
+
 class SimilarRequest(_Request):
     item_id: Id
     k: K = 10
