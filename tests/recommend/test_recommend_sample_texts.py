@@ -251,8 +251,9 @@ def test_what_is_said_goes_through_a_night_and_leaves_nothing_behind(shop):
     state = shop.refresh(inputs, models, night_events(wandering(5, seed=1)))
     names = sorted(entry.name for entry in state.files)
     assert names == [
-        *("blend/config.json", "blend/model.safetensors", "blend/profiles.safetensors"),
-        *("real/config.json", "real/model.safetensors"),
+        *("blend/README.md", "blend/config.json", "blend/model.safetensors"),
+        "blend/profiles.safetensors",
+        *("real/README.md", "real/config.json", "real/model.safetensors"),
     ]
     served = {
         line: ranker.load(
