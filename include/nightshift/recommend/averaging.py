@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 _STRIDE = 10
@@ -25,7 +24,6 @@ class Average:
         self.means = [tensor.detach().clone() for tensor in self.tensors] if decay else []
         self.looks = 0
 
-    @torch.no_grad()
     def look(self, number: int) -> None:
         """After step `number`."""
         if not self.means or (number + 1) % _STRIDE:
@@ -35,9 +33,8 @@ class Average:
         for mean, tensor in zip(self.means, self.tensors, strict=True):
             mean.lerp_(tensor.detach(), 1 - keep)
 
-    @torch.no_grad()
     def settle(self) -> None:
         """Put the means in the tensors' place."""
         if self.looks:
             for mean, tensor in zip(self.means, self.tensors, strict=True):
-                tensor.copy_(mean)
+                tensor.detach().copy_(mean)

@@ -127,7 +127,9 @@ def _flat(windows: Windows, prefix: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def _windows(tensors: dict[str, npt.NDArray[Any]], prefix: str) -> Windows:
-    histories = Histories(**{n: tensors[prefix + n] for n in _HISTORIES if prefix + n in tensors})
+    indptr, items, times = (tensors[prefix + name] for name in ("indptr", "items", "times"))
+    kinds, targets = (tensors.get(prefix + name) for name in ("kinds", "targets"))
+    histories = Histories(indptr, items, times, kinds=kinds, targets=targets)
     return Windows(histories, *(tensors[prefix + name] for name in _WINDOWS))
 
 

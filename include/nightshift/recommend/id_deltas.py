@@ -25,9 +25,8 @@ class IdDeltas:
         self.first, self.second = torch.zeros_like(self.table), torch.zeros_like(self.table)
         self.steps = torch.zeros(len(self.table), device=self.table.device)
 
-    @torch.no_grad()
     def move(self, rows: Tensor | slice, gradient: Tensor, rate: float) -> None:
-        """One Adam step of `rows` [n] along `gradient` [n, D]."""
+        """One Adam step of `rows` [n] along `gradient` [n, D]; neither needs a graph."""
         beta1, beta2 = 0.9, 0.98
         self.steps[rows] += 1
         count = self.steps[rows][:, None]

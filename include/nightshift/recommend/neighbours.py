@@ -22,7 +22,6 @@ _MOST_EVENTS = 30
 _BLOCK_CELLS = 8_000_000
 
 
-@torch.inference_mode()
 def leaning(
     places: Tensor, features: Tensor, events: npt.NDArray[np.int64], strength: float
 ) -> Tensor:
@@ -42,6 +41,7 @@ def leaning(
         return places
     column_of = np.full(len(events), -1)
     column_of[known] = np.arange(len(known))
+    places = places.detach()
     theirs, there = features[torch.from_numpy(known)], places[torch.from_numpy(known)]
     out = places.clone()
     size = max(1, _BLOCK_CELLS // len(known))

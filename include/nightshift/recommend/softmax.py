@@ -44,7 +44,7 @@ def softmax_loss(
     return loss
 
 
-class _SoftmaxLoss(torch.autograd.Function):
+class _SoftmaxLoss(torch.autograd.Function):  # type: ignore[misc]
     """Gradients are made in the forward pass; the backward pass only scales them."""
 
     @staticmethod

@@ -7,7 +7,7 @@ sequences draws the very batches, negatives and masks of an arm without.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -92,6 +92,15 @@ class Items(NamedTuple):
     negatives: _Ints | None  # [n] distinct ones, shared by all rows; None: the whole pool
     hard: _Ints | None = None  # [B, K], each row's own
 
+    def mapped(self, change: Callable[[_Ints], _Ints]) -> Items:
+        """Every array changed; what is not there stays so."""
+        return Items(
+            change(self.inputs),
+            change(self.targets),
+            None if self.negatives is None else change(self.negatives),
+            None if self.hard is None else change(self.hard),
+        )
+
 
 class Rows(NamedTuple):
     """Rows that one forward pass takes."""
@@ -164,11 +173,7 @@ def _draw_hard(table: npt.NDArray[np.int32], rng: np.random.Generator) -> npt.ND
 def placed(groups: Sequence[Rows], place_of: _Ints) -> tuple[Rows, ...]:
     """Every code as its place in a table that has them all (-1 stays -1)."""
     return tuple(
-        rows._replace(
-            items=Items(
-                *(None if a is None else np.where(a >= 0, place_of[a], -1) for a in rows.items)
-            )
-        )
+        rows._replace(items=rows.items.mapped(lambda a: np.where(a >= 0, place_of[a], -1)))
         for rows in groups
     )
 
@@ -186,6 +191,5 @@ def recode(groups: Sequence[Rows]) -> tuple[_Ints, tuple[Rows, ...]]:
         for array, end in zip(arrays, ends, strict=True)
     )
     return distinct, tuple(
-        rows._replace(items=Items(*(None if a is None else next(coded) for a in rows.items)))
-        for rows in groups
+        rows._replace(items=rows.items.mapped(lambda _: next(coded))) for rows in groups
     )

@@ -190,7 +190,7 @@ class Trials:
         self, stored: checkpoint.Checkpoint, betas: tuple[float, ...], **tried: float
     ) -> float:
         """Overall NDCG@10 at the best of these βs, summed: there for no users as well."""
-        figures = self.validation.judge(self._ranker(stored, **tried), betas)
+        figures = self.validation.judge(self._ranker(stored, None, **tried), betas)
         return max(float(each["overall"].sum()) for each in figures.values())
 
 
