@@ -43,7 +43,7 @@ from nightshift.snapshot import Histories
 K = 10
 CHOSEN: dict[str, float | str] = {
     "dim": 256, "layers": 1, "heads": 1, "dropout": 0.5, "layer": "sasrec", "feedforward": 4,
-    "item_dropout": 0.3, "negatives": 2048, "epochs": 50, "batch": 128, "rate": 1e-3,
+    "item_dropout": 0.3, "negatives": 0, "mass": 256, "epochs": 50, "batch": 128, "rate": 1e-3,
     "average": 0.998, "falls": 0,
 }  # fmt: skip
 PUBLISHED = {"Beauty": (0.0928, 0.0531), "Sports_and_Outdoors": (0.0569, 0.0323)}
@@ -110,6 +110,7 @@ def trained(split: Split, wanted: dict[str, Any], seed: int) -> ModelRanker:
         batch=batch,
         negatives=int(wanted["negatives"]),
         seed=seed,
+        negative_mass=int(wanted["mass"]),
         average=float(wanted["average"]),
         falls=bool(wanted["falls"]),
         full_softmax=0 if wanted["negatives"] else split.n_items,

@@ -200,6 +200,8 @@ def plant_models(monkeypatch: Any, rankers: dict[str, Any]) -> list[tuple[str, f
         vectors: Any,
         beta: float,
         gamma: float = 0.0,
+        lean: float = 0.0,
+        events: Any = None,
         user_keys: Any = (),
         prefix: str = "",
     ) -> Any:

@@ -110,3 +110,21 @@ def test_the_gradient_of_an_untouched_delta_is_finite():
 def test_a_width_that_the_heads_do_not_divide_is_refused():
     with pytest.raises(SettingsError, match="no multiple of heads"):
         Recommender(model_settings(heads=3), 16)
+
+
+@pytest.mark.parametrize("layer", ["sasrec", "ligr"])
+def test_every_layer_is_causal_and_trains(layer):
+    torch.manual_seed(0)
+    model = Recommender(model_settings(layer=layer, layers=2), 16).eval()
+    history = torch.randn(1, 5, 16)
+    changed = history.clone()
+    changed[0, 3] += 1
+    before, after = states(model, history, [5]), states(model, changed, [5])
+    assert torch.equal(before[:, :4], after[:, :4])
+    assert not torch.allclose(before[:, 4], after[:, 4])
+
+
+def test_without_features_an_item_is_its_id():
+    model = Recommender(model_settings(features=0), 0).eval()
+    ids = 9 * torch.randn(4, 16)
+    assert torch.equal(model.items(torch.zeros(4, 0), ids), ids)

@@ -18,6 +18,7 @@ from small_models import (
 
 from nightshift.compute import set_up_torch
 from nightshift.recommend import train as training
+from nightshift.recommend.averaging import Average
 from nightshift.recommend.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.steps import Plan, TrainingSet
@@ -202,3 +203,78 @@ def test_one_single_event_can_be_learnt():
     # Every negative is the target: nothing to tell it from, and nothing broken.
     assert losses == [0.0, 0.0, 0.0]
     assert all(torch.isfinite(value).all() for value in weights(stored).values())
+
+
+def test_with_every_item_competing_the_loss_is_that_of_the_whole_pool():
+    lists = [[0, 1, 2], [3, 4]]
+    stored, vectors = fresh(ITEMS, dropout=0.0, id_dropout=0.0)
+    with torch.inference_mode():
+        every = stored.model.items(torch.from_numpy(stored.features(vectors)), stored.deltas)[:5]
+        naive = []
+        for history in lists:
+            for place, target in enumerate(history):
+                seen = every[history[:-1]][None]
+                states = stored.model.users(seen, torch.tensor([len(history) - 1]))[0]
+                naive.append(-torch.log_softmax(every @ states[place], 0)[target].item())
+    losses = trained(stored, vectors, training_set(histories(lists)), steps=1, full_softmax=5)
+    assert losses == [pytest.approx(np.mean(naive), abs=2e-5)]
+    assert not stored.deltas[5:].any()
+    assert stored.deltas[:5].any(dim=1).all()
+
+
+@pytest.mark.parametrize("features", [16, 0])
+def test_every_item_competing_learns_the_planted_successor_too(features):
+    walked, successor = walks(20, users=200, length=7)
+    stored, vectors = fresh(20, features=features, id_dropout=0.0, dropout=0.0)
+    trained(stored, vectors, training_set(walked), steps=150, full_softmax=20)
+    codes, _ = ModelRanker(stored, vectors, beta=0.0).top_k(
+        histories([[code] for code in range(20)]), 1, candidates=None, exclude_seen=True
+    )
+    assert (codes[:, 0] == successor).mean() > 0.9
+
+
+def test_the_average_is_of_the_weights_along_the_way():
+    weight = torch.zeros(1)
+    average = Average([weight], 0.9)
+    for number in range(200):
+        weight.fill_(float(number // 10))
+        average.look(number)
+    average.settle()
+    # Looked at once in ten steps: 0.9 ** 10 of the mean stays, 0.65 of the newest comes in.
+    assert 18.0 < float(weight) < 19.0
+    level = torch.tensor([3.0])
+    untouched = Average([level], 0.0)
+    untouched.look(9)
+    untouched.settle()
+    assert float(level) == 3.0
+
+
+def test_an_averaged_run_differs_from_its_last_weights_and_repeats_itself():
+    walked, _ = walks(20, users=40, length=7)
+    made = []
+    for decay in (0.9, 0.9, 0.0):
+        stored, vectors = fresh(ITEMS)
+        trained(stored, vectors, training_set(walked), steps=40, average=decay)
+        made.append(stored)
+    assert_same_weights(made[0], made[1])
+    assert not torch.equal(made[0].deltas, made[2].deltas)
+
+
+def test_negatives_count_as_many_as_asked():
+    """Seven items at the mass of two: each of the others counts two sevenths."""
+    stored, vectors = fresh(7, dropout=0.0, id_dropout=0.0)
+    with torch.inference_mode():
+        every = stored.model.items(torch.from_numpy(stored.features(vectors)), stored.deltas)
+        start = stored.model.users(torch.zeros(1, 0, 16), torch.tensor([0]))[0, 0]
+        logits = every @ start
+    expected = {}
+    for mass, share in ((0, 1), (2, 2 / 7), (7, 1), (99, 1)):
+        others = share * (logits.exp().sum() - logits[3].exp())
+        expected[mass] = float((others + logits[3].exp()).log() - logits[3])
+    for mass, loss in expected.items():
+        untrained, _ = fresh(7, dropout=0.0, id_dropout=0.0)
+        data = TrainingSet(Windows.cover(histories([[3]]), 8), np.arange(7))
+        plan = {"negatives": 7, "full_softmax": 7, "negative_mass": mass}
+        assert trained(untrained, vectors, data, steps=1, **plan)[0] == pytest.approx(
+            loss, abs=2e-5
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -18,6 +20,8 @@ def rows_loss(
     rows: Rows,
     part: Part | None,
     pool: int | None,
+    *,
+    negative_mass: int,
     precision: torch.dtype,
 ) -> Tensor:
     """Weighted cross-entropy of the targets, each among itself and the negatives, summed.
@@ -25,6 +29,9 @@ def rows_loss(
     Args:
         vectors: of the step's items [n, D].
         pool: with the full softmax, how many of them compete: the first ones.
+        negative_mass: see `Plan`. A few negatives, drawn anew for every row, leave a target in
+            peace once it is ahead of most; all of them at the weight of a few is the mean over such
+            draws without its noise, and overfits later than all at their own.
     """
     device, items = vectors.device, rows.items
     lengths = torch.from_numpy(rows.lengths).to(device)
@@ -52,6 +59,9 @@ def rows_loss(
         scores = (state[:, None, :] * vectors[hard.clamp_min(0)]).sum(-1)
         none = (hard < 0) | (hard == target[:, None])
         own = torch.cat([own, scores.masked_fill(none, float("-inf"))], dim=1)
+    if 0 < negative_mass < len(table):
+        # Lifting a row's own candidates is lowering all others, at no cost.
+        own = own + math.log(len(table) / negative_mass)
     weights = None
     if rows.weights is not None:
         each = torch.from_numpy(rows.weights).to(device)

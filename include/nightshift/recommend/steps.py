@@ -20,7 +20,10 @@ from nightshift.recommend.windows import Batch, Part, SampleWindows, Windows, ba
 _Ints = npt.NDArray[Any]
 
 _HARD_PER_STEP = 4
-_BATCHES, _NEGATIVES, _SHOWN, _HARD, _SEQUENCES = 1, 2, 4, 6, 8
+_UNTOLD = 0.1
+"""Share of the real windows that are read without kinds and times: a history that comes with a
+request, or the context of a sample, may not tell them either."""
+_BATCHES, _NEGATIVES, _SHOWN, _HARD, _SEQUENCES, _TOLD = 1, 2, 4, 6, 8, 10
 """Seeds of the generators, behind the run's."""
 
 
@@ -39,6 +42,8 @@ class Plan:
     """Synthetic windows beside the real ones of a step, at most."""
     full_softmax: int = 0
     """With at most so many items to learn, all of them compete for every target."""
+    negative_mass: int = 0
+    """As how many the negatives of a row count, however many they are; 0: as they are."""
     average: float = 0.0
     """Decay of the average of the weights; 0: the last ones count."""
     falls: bool = True
@@ -132,9 +137,8 @@ class Step(NamedTuple):
 
 def draw(data: TrainingSet, plan: Plan, n_items: int, id_dropout: float) -> Iterator[Step]:
     """Steps without end."""
-    rng = {
-        of: np.random.default_rng([plan.seed, of]) for of in (_BATCHES, _NEGATIVES, _SHOWN, _HARD)
-    }
+    drawn = (_BATCHES, _NEGATIVES, _SHOWN, _HARD, _TOLD)
+    rng = {of: np.random.default_rng([plan.seed, of]) for of in drawn}
     synthetic = _synthetic(data, plan)
     for batch in batches(data.windows, plan.batch, rng[_BATCHES]):
         hard = None if data.hard is None else _draw_hard(data.hard[batch.users], rng[_HARD])
@@ -146,7 +150,9 @@ def draw(data: TrainingSet, plan: Plan, n_items: int, id_dropout: float) -> Iter
         # Drawn for the whole catalogue: the same items lose their id in every arm.
         shown = rng[_SHOWN].random(n_items, dtype=np.float32) >= id_dropout
         items = Items(batch.inputs, batch.targets, negatives, hard)
-        groups = [Rows(items, batch.lengths, batch.signals)]
+        told = rng[_TOLD].random(len(batch.lengths)) >= _UNTOLD
+        signals = Signals(*(each * told[:, None] for each in batch.signals))
+        groups = [Rows(items, batch.lengths, signals)]
         if data.extra is not None and synthetic is not None:
             made = next(synthetic)
             items = Items(made.inputs, made.targets, negatives)

@@ -166,7 +166,15 @@ class _Run:
             # Dice of its own for each group: the real rows' fall as they do without the others.
             torch.manual_seed(seed + number * _DICE_APART)
             if len(group.lengths):
-                loss = rows_loss(self.model, vectors, group, part, pool, self.precision)
+                loss = rows_loss(
+                    self.model,
+                    vectors,
+                    group,
+                    part,
+                    pool,
+                    negative_mass=self.plan.negative_mass,
+                    precision=self.precision,
+                )
                 sums.append((number, loss / wanted))
         if not sums:
             return torch.zeros((), device=self.device)
