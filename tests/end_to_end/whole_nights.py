@@ -63,6 +63,7 @@ TINY: dict[str, Any] = {
         "weights": [3.0],
         "scopes": ["all"],
         "betas": [0.0],
+        "leans": [0.0],  # else new items have their places already, and samples earn nothing here
         "gammas": [0.0],
         "max_loss": 10.0,
     },
