@@ -201,3 +201,23 @@ def test_a_fresh_model_follows_from_its_seed():
     assert_same_weights(one, again)
     assert not torch.equal(one.model.text.weight, other.model.text.weight)
     assert not one.deltas.any()
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_model_of_an_older_format_ranks_as_it_did(lake, settings, stored, version):
+    """Attention had other names, and nothing was known of kinds and times."""
+    new = ("model.kind", "model.gap", "model.wait")
+
+    def old(weights):
+        return {
+            name.replace(".attention.", "."): value
+            for name, value in weights.items()
+            if name not in new
+        }
+
+    def config(body):
+        model = {k: v for k, v in body["model"].items() if k not in ("signals", "layer")}
+        return body | {"format": version, "model": model}
+
+    manifest = altered(lake, settings, saved(lake, settings, stored), config=config, tensors=old)
+    assert_same_weights(stored, checkpoint.load(lake, manifest, stored.item_ids))

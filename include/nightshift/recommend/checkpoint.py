@@ -7,6 +7,7 @@ a catalogue that has grown, shrunk or been re-ordered since.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +26,10 @@ from nightshift.settings import ModelSettings
 from nightshift.writer import DatasetWriter
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-FORMAT = 3
-READABLE = (2, FORMAT)
-"""Format 2 had no texts of samples; what it has is laid out the same."""
+FORMAT = 4
+READABLE = (2, 3, FORMAT)
+"""Format 2 had no texts of samples, 3 knew nothing of kinds and times (see `_upgraded`)."""
+_RENAMED = re.compile(r"^(blocks\.\d+)\.(qkv|out)\.")
 _TEXTS = "texts"
 
 
@@ -174,13 +176,12 @@ def _assemble(
     if whitening.matrix.ndim != 2 or len(whitening.matrix) != len(whitening.mean):
         raise ValueError("the whitening's mean and matrix differ in width")
     model = Recommender(settings, whitening.matrix.shape[1])
-    model.load_state_dict(
-        {
-            name.removeprefix("model."): torch.from_numpy(value)
-            for name, value in tensors.items()
-            if name.startswith("model.")
-        }
-    )
+    weights = {
+        name.removeprefix("model."): torch.from_numpy(value)
+        for name, value in tensors.items()
+        if name.startswith("model.")
+    }
+    model.load_state_dict(weights if config["format"] == FORMAT else _upgraded(weights, model))
     deltas = torch.zeros(len(item_ids), settings.dim)
     stored = Checkpoint(model.eval(), deltas, whitening, item_ids, int(config["steps"]))
     row_of = {item: row for row, item in enumerate(item_ids)}
@@ -192,6 +193,14 @@ def _assemble(
         order = np.argsort(codes)
         stored.texts = ItemTexts(codes[order], tensors[_TEXTS][places[order]])
     return stored
+
+
+def _upgraded(weights: dict[str, torch.Tensor], model: Recommender) -> dict[str, torch.Tensor]:
+    """Weights of an older format: attention's under its new name, signals that say nothing yet."""
+    new = {_RENAMED.sub(r"\1.attention.\2.", name): value for name, value in weights.items()}
+    for name in ("kind", "gap", "wait"):
+        new.setdefault(name, torch.zeros_like(getattr(model, name)))
+    return new
 
 
 def _known(
