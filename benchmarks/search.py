@@ -46,8 +46,9 @@ from nightshift.settings import Settings
 from nightshift.text.bm25 import Indexes
 
 FOLDS = 5
-LEARN = 0.6
-"""Of the split: the share of the queries that are learnt from."""
+LEARN, SPLIT = 0.6, "0"
+"""Of the split: the share of the queries that are learnt from, and what its digests begin with. The
+design was made on these queries alone; the others are the slice `untouched` of `folds`."""
 BOOTSTRAP_SEED = 12345
 HYBRID = "hybrid"
 PARTS = {
@@ -128,6 +129,7 @@ class Bench:
     def __init__(self, data: Data, settings: Settings, steps: int) -> None:
         self.data, self.steps, self._settings = data, steps, settings
         self.indexes = Indexes(data.titles)
+        self.untouched = np.array([part_of(q, SPLIT) >= LEARN for q in data.queries.texts])
 
     def run(self, seeds: int) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -143,16 +145,18 @@ class Bench:
                 ]
                 mean = {arm: round(float(v[-1][:, 0].mean()), 4) for arm, v in figures.items()}
                 say(f"{protocol} seed {seed}: {len(judged)} queries, NDCG@10 {mean}")
-            rows += list(_rows(protocol, figures))
+            rows += _rows(protocol, "overall", figures)
+            if protocol == "folds":
+                some = {arm: [of[self.untouched] for of in v] for arm, v in figures.items()}
+                rows += _rows(protocol, "untouched", some)
         return rows
 
     def _judge(self, protocol: str, seed: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         """Rows of the judged queries, each arm's metrics of them [judged, 3], and the plans."""
         texts = self.data.queries.texts
         if protocol == "split":
-            place = np.array([part_of(text, "split 0") for text in texts])
-            judged = np.flatnonzero(place >= LEARN)
-            parts = {"test": (place < LEARN, place >= LEARN)}
+            judged = np.flatnonzero(self.untouched)
+            parts = {"test": (~self.untouched, self.untouched)}
         else:
             fold = np.array([int(part_of(text, "folds 0") * FOLDS) for text in texts])
             judged = np.arange(len(texts))
@@ -230,16 +234,16 @@ class Bench:
         return quality(ranked, self.data.queries.take(rows))
 
 
-def _rows(protocol: str, figures: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
+def _rows(protocol: str, slice_: str, figures: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
     """Means of each arm, by seed where they differ, and the hybrid against every other."""
     mean = {arm: np.mean(values, axis=0) for arm, values in figures.items()}
     for arm, values in mean.items():
         for column, metric in enumerate(METRICS):
-            yield _row(protocol, arm, metric, values[:, column])
+            yield _row(protocol, slice_, arm, metric, values[:, column])
             seeds = [of_seed[:, column] for of_seed in figures[arm]]
             if np.ptp([one.mean() for one in seeds]) > 0:
                 for seed, one in enumerate(seeds):
-                    yield _row(protocol, arm, metric, one) | {"seed": seed}
+                    yield _row(protocol, slice_, arm, metric, one) | {"seed": seed}
     for arm in mean:
         if arm == HYBRID:
             continue
@@ -250,7 +254,7 @@ def _rows(protocol: str, figures: dict[str, list[Any]]) -> Iterator[dict[str, An
                 "protocol": protocol,
                 "arm": HYBRID,
                 "against": arm,
-                "slice": "overall",
+                "slice": slice_,
                 "metric": metric,
                 "value": round(found.value, 5),
                 "value_ci95": [round(found.value_low, 5), round(found.value_high, 5)],
@@ -260,11 +264,11 @@ def _rows(protocol: str, figures: dict[str, list[Any]]) -> Iterator[dict[str, An
             }
 
 
-def _row(protocol: str, arm: str, metric: str, values: Any) -> dict[str, Any]:
+def _row(protocol: str, slice_: str, arm: str, metric: str, values: Any) -> dict[str, Any]:
     return {
         "protocol": protocol,
         "arm": arm,
-        "slice": "overall",
+        "slice": slice_,
         "metric": metric,
         "value": round(float(values.mean()), 5),
         "n": len(values),
