@@ -15,17 +15,17 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.errors import DatasetMissing, ModelRejected
+from nightshift.errors import ModelRejected
 from nightshift.lake import Lake
 from nightshift.ranking import Codes, Mask, Scores
 from nightshift.recommend import ranker
 from nightshift.recommend.explain import Explainer
+from nightshift.recommend.live_state import LiveState
 from nightshift.recommend.morning import extend
 from nightshift.registry.alias import Alias
 from nightshift.registry.serving import model_name
 from nightshift.settings import Settings
-from nightshift.snapshot import Histories, Snapshot, read_vectors
-from nightshift.stages import LINE_OF_ARM
+from nightshift.snapshot import Histories
 from nightshift.text.bm25 import Indexes
 from nightshift.text.encoder import encoder_digest
 
@@ -141,37 +141,17 @@ def load(lake: Lake, settings: Settings, alias: Alias) -> Champion:
         LakeError: a file of it is broken.
         ModelRejected: it fails its load check, has no item, or reads another encoder's vectors.
     """
-    state = lake.at_key("state", *alias.state)
-    if state is None:
-        raise DatasetMissing(
-            f"The state of night {alias.night}, which is to be live, is not in the lake.",
-            hint="`nightshift rollback` makes another one live",
-            dataset=f"state/{alias.partition}",
-        )
-    of = {name: lake.get_ref(ref) for name, ref in state.inputs.items() if name in _READ}
-    _check_encoder(settings, of["vectors"].stats.get("encoder"))
-    snapshot = Snapshot(lake, of["snapshot"])
-    recipe = lake.read_json(of["recipe"], "recipe.json")
+    state = LiveState.read(lake, alias)
+    _check_encoder(settings, state.inputs["vectors"].stats.get("encoder"))
+    snapshot = state.snapshot
     item_ids = snapshot.items["item_id"].to_list()
     if not item_ids:
         raise ModelRejected(
             f"The catalogue of night {alias.night} is empty.", hint="look at the view items_v"
         )
-    arm = next(name for name, line in LINE_OF_ARM.items() if line == alias.line)
     known = snapshot.users["user_key"].to_list()
-    ranking = ranker.load(
-        lake,
-        state,
-        item_ids=item_ids,
-        vectors=read_vectors(lake, of["vectors"]),
-        beta=recipe["beta"][arm],
-        gamma=recipe["gamma"],
-        lean=recipe.get("lean", 0.0),
-        events=snapshot.item_events,
-        user_keys=known,
-        prefix=f"{alias.line}/",
-    )
-    extended = extend(snapshot, lake.scan(of["morning"], "events.parquet"))
+    ranking = state.ranker(lake, user_keys=known)
+    extended = extend(snapshot, lake.scan(state.inputs["morning"], "events.parquet"))
     texts = snapshot.items["text"].fill_null("")
     champion = Champion(
         alias=alias,
@@ -189,9 +169,6 @@ def load(lake: Lake, settings: Settings, alias: Alias) -> Champion:
     )
     champion.warm_up()
     return champion
-
-
-_READ = ("snapshot", "vectors", "morning", "recipe")
 
 
 def _check_encoder(settings: Settings, made_with: str | None) -> None:

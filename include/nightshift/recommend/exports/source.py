@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from nightshift.errors import DatasetMissing, UsageError
+from nightshift.errors import UsageError
 from nightshift.lake import Lake
 from nightshift.recommend import ranker
+from nightshift.recommend.live_state import LiveState
 from nightshift.registry import alias
 from nightshift.registry.alias import Alias
-from nightshift.snapshot import Snapshot, read_vectors
-from nightshift.stages import LINE_OF_ARM
 
 
 def entry(lake: Lake, named: str | None) -> Alias:
@@ -37,31 +36,10 @@ def ranker_of(lake: Lake, live: Alias) -> tuple[ranker.ModelRanker, dict[str, An
         DatasetMissing: the state, or what its night read, is no longer in the lake.
         ModelRejected: it does not load.
     """
-    state = lake.at_key("state", *live.state)
-    if state is None:
-        raise DatasetMissing(
-            f"The state of night {live.night} is no longer in the lake.",
-            hint="`nightshift champion` lists what was live; choose a later one",
-            dataset=f"state/{live.partition}",
-        )
-    read = {name: lake.get_ref(state.inputs[name]) for name in ("snapshot", "vectors", "recipe")}
-    recipe = lake.read_json(read["recipe"], "recipe.json")
-    snapshot = Snapshot(lake, read["snapshot"])
-    arm = next(name for name, line in LINE_OF_ARM.items() if line == live.line)
-    found = ranker.load(
-        lake,
-        state,
-        item_ids=snapshot.items["item_id"].to_list(),
-        vectors=read_vectors(lake, read["vectors"]),
-        beta=recipe["beta"][arm],
-        gamma=recipe["gamma"],
-        lean=recipe.get("lean", 0.0),
-        events=snapshot.item_events,
-        prefix=f"{live.line}/",
-    )
-    digests = {name: one.digest for name, one in read.items()}
-    return found, {
+    state = LiveState.read(lake, live)
+    digests = {name: state.inputs[name].digest for name in ("snapshot", "vectors", "recipe")}
+    return state.ranker(lake), {
         **{name: asdict(live)[name] for name in ("line", "night", "digest")},
-        "dataset": state.folder,
+        "dataset": state.manifest.folder,
         "inputs": digests,
     }
