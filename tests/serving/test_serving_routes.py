@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from served_nights import COLD, INSIDE, ITEMS, NIGHTS, PAST, WITHHELD, QueryEncoder
 
+from nightshift.contracts import EVENT_KINDS
+from nightshift.night import microseconds
 from nightshift.ranking import select_top_k
 from nightshift.registry.serving import model_name
 from shop_by_hand import histories
@@ -18,10 +21,16 @@ def ids(answer) -> list[str]:
     return [item["item_id"] for item in answer.json()["items"]]
 
 
-def best(champion, items, k, *, seen: bool = False) -> list[str]:
-    """By the model's own scores, ranked here by hand."""
+def best(champion, items, k, *, times=None, seen: bool = False) -> list[str]:
+    """By the model's own scores, ranked here by hand: purchases, by default of just now."""
     codes = [ITEMS.index(item) for item in items]
-    scores = champion.ranker.scores(histories([codes]))
+    asked_at = microseconds(champion.alias.knows)
+    past = replace(
+        histories([codes]),
+        times=np.array([asked_at] * len(codes) if times is None else times, dtype=np.int64),
+        kinds=np.full(len(codes), 1 + EVENT_KINDS.index("purchase"), dtype=np.int8),
+    )
+    scores = champion.ranker.scores(past.at(asked_at))
     scores[:, ITEMS.index(WITHHELD)] = -np.inf
     if seen:
         scores[:, codes] = -np.inf
@@ -74,9 +83,10 @@ def test_somebody_unknown_gets_what_the_start_state_says(client, champion, asked
 def test_a_history_in_the_request_is_that_of_the_model(client, champion):
     now = datetime(2017, 5, 20, tzinfo=UTC)
     for history in (["i03"], ["i03", "i04", "i03"], PAST["u001"]):
-        times = [(now + i * timedelta(microseconds=1)).isoformat() for i in range(len(history))]
-        answer = client.post("/recommend", json={"history": history, "times": times, "k": 7})
-        assert ids(answer) == best(champion, history, 7)
+        times = [now + i * timedelta(microseconds=1) for i in range(len(history))]
+        told = [time.isoformat() for time in times]
+        answer = client.post("/recommend", json={"history": history, "times": told, "k": 7})
+        assert ids(answer) == best(champion, history, 7, times=[microseconds(t) for t in times])
 
 
 def test_times_count(served, answering):
