@@ -54,6 +54,7 @@ TINY: dict[str, Any] = {
         "refresh_passes": 1,
         "batch": 32,
         "negatives": 64,
+        "full_softmax": 0,
         "query_steps": 5,
     },
     # Samples must earn their weight on cold items: many of those, and little asked in return.
