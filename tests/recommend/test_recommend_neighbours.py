@@ -67,4 +67,26 @@ def test_blocks_give_what_the_whole_gives(monkeypatch):
     events[::2] = 3
     whole = leaning(places, features, events, 5.0)
     monkeypatch.setattr(neighbours, "_BLOCK_CELLS", 1)
+    monkeypatch.setattr(neighbours, "_KEPT", {})
     torch.testing.assert_close(leaning(places, features, events, 5.0), whole)
+
+
+def test_neighbours_are_looked_for_once_and_again_when_a_text_or_an_event_is_another(monkeypatch):
+    from nightshift.recommend import neighbours
+
+    asked = []
+    search = neighbours._search
+    monkeypatch.setattr(neighbours, "_search", lambda *of: asked.append(1) or search(*of))
+    monkeypatch.setattr(neighbours, "_KEPT", {})
+    places, features, events, new, _ = shop()
+    for strength in (3.0, 10.0):
+        leaning(places + strength, features, events, strength)
+    assert len(asked) == 1
+    other = features.clone()
+    other[new[0]] = features[new[1]]
+    moved = leaning(places, other, events, 10.0)
+    torch.testing.assert_close(moved[new[0]], moved[new[1]])
+    touched = events.copy()
+    touched[new[0]] = 50
+    assert torch.equal(leaning(places, features, touched, 10.0)[new[0]], places[new[0]])
+    assert len(asked) == 3
