@@ -84,7 +84,7 @@ def card():
 
 def test_the_hub_reads_the_metadata(card):
     data = card.data
-    assert data.library_name == "nightshift"
+    assert data.to_dict()["library_name"] == "nightshift"
     assert (data.license, data.license_name) == ("other", "the-shops-own")
     assert data.license_link == "#licence-of-the-parts"
     assert "## Licence of the parts" in card.text

@@ -45,6 +45,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     vectors = read_vectors(ctx.lake, ctx.inputs["vectors"])
     samples = ctx.lake.read(ctx.inputs["blend"], f"{arm}.parquet")
     item_ids = snapshot.items["item_id"].to_list()
+    recipe = ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json")
     check_finite(vectors, item_ids)
     parent = ctx.inputs.get("parent")
     if parent is None:
@@ -91,7 +92,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         features,
         data.windows,
         sample_rows(snapshot, samples, max_length=length),
-        lean=ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json").get("lean", 0.0),
+        lean=recipe.get("lean", 0.0),
         events=snapshot.item_events,
         steps=settings.sample_steps,
         rate=settings.learning_rate,
@@ -107,7 +108,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         ctx.lake,
         ctx.settings,
         seed=seed,
-        history=ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json").get("history", 0.0),
+        history=recipe.get("history", 0.0),
     )
     stored.steps += steps
     ctx.seeds["finetune"] = seed

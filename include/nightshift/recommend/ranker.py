@@ -22,9 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
-from nightshift.errors import BadInput, ModelRejected
+from nightshift.errors import ModelRejected
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.ranking import Codes, Mask, Scores, held_block, top_of_tiles
@@ -35,7 +34,7 @@ from nightshift.recommend.neighbours import leaning
 from nightshift.recommend.query_ranker import QueryRanker
 from nightshift.recommend.sample_texts import Profiles, mixed
 from nightshift.recommend.search import SearchModel
-from nightshift.recommend.user_side import encoded, own_items, recent_items
+from nightshift.recommend.user_side import check_codes, encoded, own_items, text_profiles
 from nightshift.snapshot import Histories
 from nightshift.text.bm25 import Indexes
 
@@ -50,7 +49,7 @@ class _Asked(NamedTuple):
 
     states: Floats  # [users, D]
     profiles: Floats | None  # [users, P] times beta
-    own: tuple[Codes, Codes, Floats] | None
+    own: tuple[Codes, Codes, Floats] | None  # times gamma
 
 
 class ModelRanker:
@@ -118,7 +117,7 @@ class ModelRanker:
         return _Asked(
             self.states(histories),
             np.float32(self.beta) * self.text_profiles(histories) if self.beta else None,
-            own_items(histories) if self.gamma else None,
+            self.own_side(histories),
         )
 
     def _scores(self, asked: _Asked, items: slice, where: torch.Tensor) -> Scores:
@@ -133,7 +132,7 @@ class ModelRanker:
         if asked.own is not None:
             rows, codes, strength = asked.own
             some = (codes >= items.start) & (codes < items.stop)
-            out[rows[some], codes[some] - items.start] += np.float32(self.gamma) * strength[some]
+            out[rows[some], codes[some] - items.start] += strength[some]
         return out
 
     def scores_of(self, users: Histories) -> Callable[[slice], Scores]:
@@ -151,7 +150,7 @@ class ModelRanker:
         Raises:
             BadInput: a history holds what is no item of this catalogue.
         """
-        self._check(histories.read)
+        check_codes(histories.read, len(self.items))
         model = self.stored.model.eval()
 
         def encode(codes: Tensor, ends: Tensor, kinds: Tensor, gaps: Tensor) -> Tensor:
@@ -199,18 +198,6 @@ class ModelRanker:
         rows, codes, strength = own_items(histories)
         return rows, codes, np.float32(self.gamma) * strength
 
-    def _check(self, histories: Histories) -> None:
-        codes, items = histories.items, len(self.stored.item_ids)
-        strange = (codes < 0) | (codes >= items)
-        if strange.any():
-            raise BadInput(
-                f"A history holds the item code {codes[strange][0]}; "
-                f"the catalogue has {items} items.",
-                hint="code histories by the snapshot that the model was loaded for, and leave out "
-                "items that it does not list",
-                row=int(np.searchsorted(histories.indptr, strange.argmax(), side="right") - 1),
-            )
-
     def text_similarity(self, histories: Histories) -> Scores:
         """Cosine of each user's text profile with every item as it is ranked: [users, items]."""
         similarity: Scores = self.text_profiles(histories) @ self.shown.T
@@ -221,14 +208,7 @@ class ModelRanker:
 
         Of the user's last items, and of what `profiles` say of the user.
         """
-        last, weights = recent_items(histories)
-        found: Floats = embedding_bag(
-            torch.from_numpy(last),
-            torch.from_numpy(self.features),
-            per_sample_weights=torch.from_numpy(weights),
-            mode="sum",
-        ).numpy()
-        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
+        found = text_profiles(histories, self.features)
         if self.profiles is not None and histories.users is not None:
             place = np.where(histories.users >= 0, self._place[histories.users], -1)
             some = np.flatnonzero(place >= 0)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
+from nightshift.errors import BadInput
 from nightshift.ranking import Codes
 from nightshift.recommend.features import Floats
 from nightshift.recommend.signals import left_aligned, newest_signals
@@ -58,6 +60,23 @@ def recent_items(histories: Histories) -> tuple[Codes, Floats]:
     return np.maximum(last, 0), weights.astype(np.float32)
 
 
+def text_profiles(histories: Histories, features: Floats) -> Floats:
+    """The unit sum of the last items' text features, zero without an item: [users, P].
+
+    Args:
+        features: of the catalogue [items, P].
+    """
+    last, weights = recent_items(histories)
+    found: Floats = embedding_bag(
+        torch.from_numpy(last),
+        torch.from_numpy(features),
+        per_sample_weights=torch.from_numpy(weights),
+        mode="sum",
+    ).numpy()
+    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
+    return found
+
+
 def own_items(histories: Histories) -> tuple[Codes, Codes, Floats]:
     """Each user's own items: row, item code, log(1 + decayed count), one entry per pair."""
     if not len(histories.items):
@@ -69,3 +88,21 @@ def own_items(histories: Histories) -> tuple[Codes, Codes, Floats]:
     pairs, place = np.unique(rows * width + histories.items, return_inverse=True)
     strength = np.log1p(np.bincount(place, weights=weight)).astype(np.float32)
     return (pairs // width).astype(np.int32), (pairs % width).astype(np.int32), strength
+
+
+def check_codes(histories: Histories, n_items: int) -> None:
+    """Are all of them of this catalogue?
+
+    Raises:
+        BadInput: a history holds what is no item of it.
+    """
+    codes = histories.items
+    strange = (codes < 0) | (codes >= n_items)
+    if strange.any():
+        raise BadInput(
+            f"A history holds the item code {codes[strange][0]}; "
+            f"the catalogue has {n_items} items.",
+            hint="code histories by the snapshot that the model was loaded for, and leave out "
+            "items that it does not list",
+            row=int(np.searchsorted(histories.indptr, strange.argmax(), side="right") - 1),
+        )
