@@ -169,11 +169,6 @@ class Recommender(nn.Module):
         out: Tensor = self.norm(x + waits)
         return out
 
-    def queries(self, features: Tensor) -> Tensor:
-        """Query vectors in item space: [n, P] -> [n, D]."""
-        out: Tensor = self.query(features)
-        return out
-
 
 def _drop(dropout: nn.Dropout, x: Tensor, part: Part | None) -> Tensor:
     """Dropout; a row's mask is that of its place in the whole batch, whoever computes it."""
