@@ -201,7 +201,7 @@ def test_queries_meet_items_by_text_and_among_the_models_vectors(model):
     plan = SearchModel(Plan(places=1.0), torch.zeros(len(asked[0]), len(asked[0])))
     codes, scores = ModelRanker(stored, vectors, beta=9.0, search=plan).rank_queries(asked, 5)
     with torch.inference_mode():
-        queries = stored.model.queries(torch.from_numpy(stored.whitening.apply(asked))).numpy()
+        queries = stored.model.query(torch.from_numpy(stored.whitening.apply(asked))).numpy()
         items = stored.model.items(
             torch.from_numpy(stored.features(vectors)), stored.deltas
         ).numpy()
