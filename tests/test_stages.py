@@ -203,6 +203,7 @@ def test_every_section_of_every_stage_changes_its_key(name: str, settings: Setti
 SAMPLE_CHANGES: dict[str, dict[str, Any]] = {
     "blend": {"blend": {"ttl_days": 3}},
     "collect": {"collect": {"tie_seed": 8}},
+    "compute.precision": {"compute": {"precision": "bfloat16"}},
     "compute.processes": {"compute": {"processes": 3}},
     "compute.threads": {"compute": {"threads": 7}},
     "evaluate": {"evaluate": {"resamples": 200}},
