@@ -28,15 +28,15 @@ from benchmarks.common import finish, say
 from nightshift import metrics
 from nightshift.compute import set_up_torch
 from nightshift.ranking import Ranker
-from nightshift.recommend import checkpoint
-from nightshift.recommend.arms import known_items
 from nightshift.recommend.exports import exported
 from nightshift.recommend.exports.layout import FORMATS
 from nightshift.recommend.exports.write import export
+from nightshift.recommend.model import checkpoint
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.steps import Plan, TrainingSet
-from nightshift.recommend.train import IdDeltas, train
-from nightshift.recommend.windows import Windows
+from nightshift.recommend.samples.arms import known_items
+from nightshift.recommend.training.loop import IdDeltas, train
+from nightshift.recommend.training.steps import Plan, TrainingSet
+from nightshift.recommend.training.windows import Windows
 from nightshift.settings import Settings
 from nightshift.snapshot import Histories
 from nightshift.store.loaders import amazon

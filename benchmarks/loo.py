@@ -30,13 +30,13 @@ import torch
 from benchmarks.common import finish, say
 from nightshift import metrics
 from nightshift.compute import bind_torch, precision
-from nightshift.recommend import checkpoint
-from nightshift.recommend.arms import known_items
-from nightshift.recommend.id_deltas import IdDeltas
+from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.steps import Plan, TrainingSet
-from nightshift.recommend.train import train
-from nightshift.recommend.windows import Windows
+from nightshift.recommend.samples.arms import known_items
+from nightshift.recommend.training.loop import train
+from nightshift.recommend.training.steps import Plan, TrainingSet
+from nightshift.recommend.training.windows import Windows
 from nightshift.settings import ModelSettings
 from nightshift.snapshot import Histories
 

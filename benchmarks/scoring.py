@@ -36,7 +36,8 @@ import torch
 from benchmarks import timing_measures as timing
 from benchmarks.common import PROJECT, finish, say
 from nightshift.ranking import top_of_tiles
-from nightshift.recommend import checkpoint, ranker
+from nightshift.recommend import ranker
+from nightshift.recommend.model import checkpoint
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.settings import ModelSettings
 from nightshift.snapshot import Histories

@@ -36,11 +36,12 @@ from benchmarks.common import finish, say
 from nightshift.compute import set_up_torch
 from nightshift.intervals import paired_bootstrap
 from nightshift.lake import Lake
-from nightshift.recommend import checkpoint, search_plan
-from nightshift.recommend.queries import Asked, Catalogue, Pairs, Tower
-from nightshift.recommend.sample_texts import embedding
-from nightshift.recommend.search import Plan, search_scores
-from nightshift.recommend.search_learning import catalogue_of
+from nightshift.recommend.model import checkpoint
+from nightshift.recommend.samples.texts import embedding
+from nightshift.recommend.search import plan as search_plan
+from nightshift.recommend.search.hybrid import Plan, search_scores
+from nightshift.recommend.search.learning import catalogue_of
+from nightshift.recommend.search.queries import Asked, Catalogue, Pairs, Tower
 from nightshift.searches import METRICS, Queries, quality, rank_by
 from nightshift.settings import Settings
 from nightshift.text.bm25 import Indexes

@@ -55,12 +55,12 @@ def ours(path: Path, task: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from nightshift.compute import bind_torch, precision
-    from nightshift.recommend import checkpoint
-    from nightshift.recommend.arms import known_items
-    from nightshift.recommend.id_deltas import IdDeltas
-    from nightshift.recommend.steps import Plan, TrainingSet
-    from nightshift.recommend.train import train
-    from nightshift.recommend.windows import Windows
+    from nightshift.recommend.model import checkpoint
+    from nightshift.recommend.model.id_deltas import IdDeltas
+    from nightshift.recommend.samples.arms import known_items
+    from nightshift.recommend.training.loop import train
+    from nightshift.recommend.training.steps import Plan, TrainingSet
+    from nightshift.recommend.training.windows import Windows
     from nightshift.settings import ModelSettings
 
     bind_torch(task["threads"])

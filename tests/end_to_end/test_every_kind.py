@@ -17,7 +17,7 @@ from nightshift.inspection.samples import read_samples
 from nightshift.lake import Lake
 from nightshift.nights import run_night
 from nightshift.recommend import tune
-from nightshift.recommend.recipe import choose
+from nightshift.recommend.choosing.recipe import choose
 from nightshift.registry.retract import retract
 from nightshift.retractions import Rule
 from nightshift.settings import Settings

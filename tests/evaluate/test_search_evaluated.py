@@ -11,9 +11,9 @@ import torch
 
 from nightshift.evaluate.arms import Arm
 from nightshift.evaluate.search import BM25, ENCODER, FUSION, Search
-from nightshift.recommend import checkpoint
+from nightshift.recommend.model import checkpoint
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.search import Plan, SearchModel
+from nightshift.recommend.search.hybrid import Plan, SearchModel
 from nightshift.settings import ModelSettings
 
 N, WIDTH = 60, 32

@@ -14,7 +14,7 @@ from nightshift import stages
 from nightshift.generate import fingerprint, strategies
 from nightshift.generate.strategies.random_pairs import RandomPairs
 from nightshift.lake import Lake
-from nightshift.recommend import candidates
+from nightshift.recommend.choosing import candidates
 from nightshift.settings import Settings
 from nightshift.stages import STAGES
 

@@ -15,9 +15,9 @@ from factories import commit
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import Night
-from nightshift.recommend import checkpoint
-from nightshift.recommend.checkpoint import Checkpoint
 from nightshift.recommend.finetune import run as finetune
+from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.checkpoint import Checkpoint
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.refresh import run as refresh
 from nightshift.settings import Settings

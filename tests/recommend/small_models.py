@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from nightshift.recommend import checkpoint
-from nightshift.recommend.arms import known_items
-from nightshift.recommend.checkpoint import Checkpoint
-from nightshift.recommend.id_deltas import IdDeltas
-from nightshift.recommend.steps import Plan, TrainingSet
-from nightshift.recommend.train import train
-from nightshift.recommend.windows import Windows
+from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.checkpoint import Checkpoint
+from nightshift.recommend.model.id_deltas import IdDeltas
+from nightshift.recommend.samples.arms import known_items
+from nightshift.recommend.training.loop import train
+from nightshift.recommend.training.steps import Plan, TrainingSet
+from nightshift.recommend.training.windows import Windows
 from nightshift.settings import ModelSettings
 from nightshift.snapshot import Histories
 from shop_by_hand import TINY_MODEL, histories, unit_vectors

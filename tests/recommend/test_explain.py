@@ -11,11 +11,11 @@ import pytest
 import torch
 from small_models import fresh, trained, training_set, walks, with_deltas
 
-from nightshift.recommend import leave_out
-from nightshift.recommend.explain import BECAUSE, WORDS, Explainer
-from nightshift.recommend.leave_out import last_items, without
+from nightshift.recommend.explanations import leave_out
+from nightshift.recommend.explanations.explain import BECAUSE, WORDS, Explainer
+from nightshift.recommend.explanations.leave_out import last_items, without
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.sample_texts import ItemTexts, Profiles
+from nightshift.recommend.samples.texts import ItemTexts, Profiles
 from nightshift.snapshot import Histories
 from shop_by_hand import histories, unit_vectors
 

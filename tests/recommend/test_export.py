@@ -14,7 +14,7 @@ from nightshift.recommend.exports import exported, tables
 from nightshift.recommend.exports.tables import FloatTable, Int8Table, quantised
 from nightshift.recommend.exports.write import export
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.sample_texts import ItemTexts
+from nightshift.recommend.samples.texts import ItemTexts
 from shop_by_hand import histories, unit_vectors
 
 ITEMS = 200

@@ -14,8 +14,9 @@ from small_models import fresh, with_deltas
 from factories import commit
 from nightshift.errors import BadInput, ModelRejected
 from nightshift.lake import Lake
-from nightshift.recommend import checkpoint, ranker
-from nightshift.recommend.explain import Explainer
+from nightshift.recommend import ranker
+from nightshift.recommend.explanations.explain import Explainer
+from nightshift.recommend.model import checkpoint
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.stages import STAGES
 from shop_by_hand import NIGHT, TINY, histories, settings_for, unit_vectors, write_vectors
@@ -85,7 +86,7 @@ def test_a_code_that_is_no_item_is_refused_by_its_number_and_row(rank, code):
 def test_a_customer_unknown_to_the_snapshot_has_no_profile_and_no_error(model):
     from dataclasses import replace
 
-    from nightshift.recommend.sample_texts import Profiles
+    from nightshift.recommend.samples.texts import Profiles
 
     said = Profiles(["known"], unit_vectors(1, seed=4), np.array([0.5], np.float32))
     rank = ModelRanker(*model, beta=2.0, profiles=said, user_keys=["known"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nightshift.lake import Lake
-from nightshift.recommend.arms import hard_negatives, known_items, sample_rows, training_set
+from nightshift.recommend.samples.arms import hard_negatives, known_items, sample_rows, training_set
 from nightshift.snapshot import Snapshot
 from shop_by_hand import NIGHT, events, histories, samples, settings_for, write_snapshot
 

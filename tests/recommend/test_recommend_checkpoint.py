@@ -14,7 +14,7 @@ from small_models import assert_same_weights, fresh, with_deltas
 from factories import commit
 from nightshift.errors import LakeError, ModelRejected
 from nightshift.lake import Lake
-from nightshift.recommend import checkpoint
+from nightshift.recommend.model import checkpoint
 from nightshift.stages import STAGES
 from shop_by_hand import NIGHT, settings_for, unit_vectors
 

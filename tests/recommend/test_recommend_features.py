@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nightshift.recommend.features import Whitening
+from nightshift.recommend.model.features import Whitening
 from shop_by_hand import unit_vectors
 
 

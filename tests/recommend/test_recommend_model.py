@@ -8,7 +8,7 @@ import torch
 from small_models import fresh, model_settings, with_deltas
 
 from nightshift.errors import SettingsError
-from nightshift.recommend.model import Recommender
+from nightshift.recommend.model.network import Recommender
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from nightshift.recommend.neighbours import leaning
+from nightshift.recommend.ranking.neighbours import leaning
 
 GROUPS, EACH, D = 3, 15, 4
 
@@ -61,7 +61,7 @@ def test_an_item_that_others_lean_on_is_no_neighbour_of_itself():
 
 
 def test_blocks_give_what_the_whole_gives(monkeypatch):
-    from nightshift.recommend import neighbours
+    from nightshift.recommend.ranking import neighbours
 
     places, features, events, _, _ = shop()
     events[::2] = 3
@@ -72,7 +72,7 @@ def test_blocks_give_what_the_whole_gives(monkeypatch):
 
 
 def test_neighbours_are_looked_for_once_and_again_when_a_text_or_an_event_is_another(monkeypatch):
-    from nightshift.recommend import neighbours
+    from nightshift.recommend.ranking import neighbours
 
     asked = []
     search = neighbours._search

@@ -21,12 +21,12 @@ from small_models import fresh, training_set, walks, weights
 from nightshift import metrics, stages
 from nightshift.compute import processes
 from nightshift.errors import SettingsError, StageFailed
-from nightshift.recommend.id_deltas import IdDeltas
-from nightshift.recommend.parallel import train_model
+from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.steps import Plan
-from nightshift.recommend.windows import SampleWindows, Windows
-from nightshift.recommend.world import World
+from nightshift.recommend.training.parallel import train_model
+from nightshift.recommend.training.steps import Plan
+from nightshift.recommend.training.windows import SampleWindows, Windows
+from nightshift.recommend.training.world import World
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot, read_vectors
 from shop_by_hand import TINY, histories
@@ -140,7 +140,7 @@ def test_what_breaks_one_rank_reaches_the_stage(shop, tmp_path, monkeypatch, bre
         "import os\n"
         "if os.environ.get('RANK') == '1':\n"
         "    import torch\n"
-        "    from nightshift.recommend.model import Recommender\n"
+        "    from nightshift.recommend.model.network import Recommender\n"
         "    def users(*_):\n"
         f"        {breaks}\n"
         "    Recommender.users = users\n"
@@ -231,7 +231,7 @@ def children(folder: Path) -> dict[int, str]:
             words = path.read_bytes().decode(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if str(folder) in words and "nightshift.recommend.rank" in words:
+        if str(folder) in words and "nightshift.recommend.training.rank" in words:
             found[int(path.parent.name)] = words
     return found
 

@@ -9,11 +9,13 @@ from small_models import fresh, with_deltas
 
 from factories import commit
 from nightshift.lake import Lake
-from nightshift.recommend import checkpoint, ranker, user_side
+from nightshift.recommend import ranker
+from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.signals import left_aligned
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.search import Plan, SearchModel
-from nightshift.recommend.signals import left_aligned
-from nightshift.recommend.user_side import own_items
+from nightshift.recommend.ranking import user_side
+from nightshift.recommend.ranking.user_side import own_items
+from nightshift.recommend.search.hybrid import Plan, SearchModel
 from nightshift.snapshot import Histories
 from nightshift.stages import STAGES
 from shop_by_hand import NIGHT, histories, settings_for, unit_vectors

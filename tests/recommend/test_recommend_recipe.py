@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nightshift.recommend import candidates as module
-from nightshift.recommend.candidates import Candidate, candidates, together, tunable
-from nightshift.recommend.recipe import Trial, best_beta, choose
+from nightshift.recommend.choosing import candidates as module
+from nightshift.recommend.choosing.candidates import Candidate, candidates, together, tunable
+from nightshift.recommend.choosing.recipe import Trial, best_beta, choose
 from nightshift.settings import Settings, TuneSettings
 
 USERS = 400

@@ -8,8 +8,8 @@ import torch
 from small_models import assert_same_weights, fresh, trained, training_set, walks
 
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.sample_deltas import fit_sample_deltas
-from nightshift.recommend.windows import SampleRows, Windows
+from nightshift.recommend.samples.deltas import fit_sample_deltas
+from nightshift.recommend.training.windows import SampleRows, Windows
 from shop_by_hand import histories
 
 ITEMS = 30

@@ -11,9 +11,10 @@ from small_models import assert_same_weights, fresh, with_deltas
 from factories import commit
 from nightshift.errors import ModelRejected
 from nightshift.recipes import weigh
-from nightshift.recommend import checkpoint, ranker
+from nightshift.recommend import ranker
+from nightshift.recommend.model import checkpoint
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.sample_texts import ItemTexts, Profiles, mixed
+from nightshift.recommend.samples.texts import ItemTexts, Profiles, mixed
 from nightshift.snapshot import Histories, Snapshot, read_vectors
 from nightshift.stages import STAGES
 from shop_by_hand import NIGHT, WIDTH, histories, samples, unit_vectors

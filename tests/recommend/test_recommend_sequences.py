@@ -12,11 +12,11 @@ from nights_by_hand import Shop, past_events, wandering
 from small_models import assert_same_weights, fresh, trained, training_set, walks, weights
 
 from nightshift.lake import Lake
-from nightshift.recommend import train as training
-from nightshift.recommend.arms import sequences
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.steps import Plan, draw
-from nightshift.recommend.windows import SampleWindows, Windows
+from nightshift.recommend.samples.arms import sequences
+from nightshift.recommend.training import loop as training
+from nightshift.recommend.training.steps import Plan, draw
+from nightshift.recommend.training.windows import SampleWindows, Windows
 from nightshift.snapshot import Snapshot
 from shop_by_hand import NIGHT, events, histories, samples, settings_for, write_snapshot
 

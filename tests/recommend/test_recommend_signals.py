@@ -9,9 +9,8 @@ import pytest
 import torch
 from small_models import fresh, model_settings, trained, training_set
 
-from nightshift.recommend.model import Recommender
-from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.signals import (
+from nightshift.recommend.model.network import Recommender
+from nightshift.recommend.model.signals import (
     BUCKETS,
     buckets,
     gaps_of,
@@ -19,7 +18,8 @@ from nightshift.recommend.signals import (
     newest_signals,
     waits_of,
 )
-from nightshift.recommend.windows import Windows
+from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.training.windows import Windows
 from shop_by_hand import histories
 
 MINUTE, DAY = 60_000_000, 86_400_000_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nightshift.recommend import softmax
-from nightshift.recommend.softmax import softmax_loss
+from nightshift.recommend.training import softmax
+from nightshift.recommend.training.softmax import softmax_loss
 
 T, V, D, H = 37, 50, 8, 3
 

@@ -17,13 +17,13 @@ from small_models import (
 )
 
 from nightshift.compute import set_up_torch
-from nightshift.recommend import train as training
-from nightshift.recommend.averaging import Average
-from nightshift.recommend.id_deltas import IdDeltas
+from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.steps import Plan, TrainingSet
-from nightshift.recommend.train import train
-from nightshift.recommend.windows import Windows
+from nightshift.recommend.training import loop as training
+from nightshift.recommend.training.averaging import Average
+from nightshift.recommend.training.loop import train
+from nightshift.recommend.training.steps import Plan, TrainingSet
+from nightshift.recommend.training.windows import Windows
 from nightshift.settings import Settings
 from shop_by_hand import histories
 

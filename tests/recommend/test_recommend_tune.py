@@ -17,8 +17,8 @@ from nightshift.generate.strategies.text_neighbours import TextNeighbours
 from nightshift.lake import Lake
 from nightshift.night import INNER, Night
 from nightshift.recommend import tune
-from nightshift.recommend.candidates import inner_budget
-from nightshift.recommend.validation import Validation
+from nightshift.recommend.choosing.candidates import inner_budget
+from nightshift.recommend.choosing.validation import Validation
 from nightshift.snapshot import Snapshot
 from nightshift.stages import STAGES, StageContext
 from nightshift.store.engine import begin

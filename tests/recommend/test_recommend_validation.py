@@ -10,8 +10,8 @@ from small_models import fresh
 
 from nightshift import metrics
 from nightshift.lake import Lake
+from nightshift.recommend.choosing.validation import Validation
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.validation import Validation
 from nightshift.snapshot import Snapshot
 from shop_by_hand import NIGHT, events, settings_for, write_morning, write_snapshot
 
@@ -67,7 +67,7 @@ def test_where_nothing_repeats_what_the_user_had_is_no_target(validation):
 def test_every_beta_is_judged_as_a_ranker_with_that_beta_would_rank(
     validation, repeats, wide, monkeypatch
 ):
-    monkeypatch.setattr("nightshift.recommend.validation._WIDE", wide)
+    monkeypatch.setattr("nightshift.recommend.choosing.validation._WIDE", wide)
     found = validation(repeats=repeats)
     stored, vectors = fresh(len(ITEMS))
     betas = (0.0, 3.0, 20.0)
@@ -96,7 +96,7 @@ def test_users_in_blocks_are_judged_as_at_once(validation, monkeypatch):
     found = validation()
     ranker = ModelRanker(*fresh(len(ITEMS)), beta=0.0)
     at_once = found.judge(ranker, (0.0, 5.0))
-    monkeypatch.setattr("nightshift.recommend.validation._BLOCK_CELLS", 1)
+    monkeypatch.setattr("nightshift.recommend.choosing.validation._BLOCK_CELLS", 1)
     in_blocks = found.judge(ranker, (0.0, 5.0))
     for beta, figures in at_once.items():
         for name, values in figures.items():
@@ -104,7 +104,7 @@ def test_users_in_blocks_are_judged_as_at_once(validation, monkeypatch):
 
 
 def test_of_many_users_a_seeded_part_is_asked(validation, monkeypatch):
-    monkeypatch.setattr("nightshift.recommend.validation._MAX_USERS", 2)
+    monkeypatch.setattr("nightshift.recommend.choosing.validation._MAX_USERS", 2)
     one, two = validation(), validation()
     assert len(one.histories) == 2
     for name in ("overall", "warm", "cold"):

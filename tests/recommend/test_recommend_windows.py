@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightshift.recommend.windows import SampleRows, Windows, batches
+from nightshift.recommend.training.windows import SampleRows, Windows, batches
 from shop_by_hand import histories
 
 LENGTHS = st.lists(st.integers(0, 23), min_size=1, max_size=6).filter(any)

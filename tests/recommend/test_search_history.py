@@ -11,10 +11,10 @@ import torch
 from small_models import fresh
 
 from nightshift.lake import Lake
-from nightshift.recommend import trials
+from nightshift.recommend.choosing import trials
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.search import Plan, SearchModel
-from nightshift.recommend.search_history import best_history, personal_searches
+from nightshift.recommend.search.history import best_history, personal_searches
+from nightshift.recommend.search.hybrid import Plan, SearchModel
 from nightshift.snapshot import Snapshot
 from shop_by_hand import NIGHT, WIDTH, events, samples, search_rows, settings_for, unit_vectors
 from shop_by_hand import write_snapshot as snapshot_of

@@ -13,10 +13,12 @@ from small_models import fresh
 from factories import commit
 from nightshift.errors import BadInput, ModelRejected
 from nightshift.lake import Lake
-from nightshift.recommend import checkpoint, ranker, search
-from nightshift.recommend.queries import Asked, Catalogue, Tower
+from nightshift.recommend import ranker
+from nightshift.recommend.model import checkpoint
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.search import Plan, SearchModel, search_scores, standardised
+from nightshift.recommend.search import hybrid as search
+from nightshift.recommend.search.hybrid import Plan, SearchModel, search_scores, standardised
+from nightshift.recommend.search.queries import Asked, Catalogue, Tower
 from nightshift.stages import STAGES
 from nightshift.text.bm25 import Indexes
 from shop_by_hand import NIGHT, WIDTH, histories, settings_for, unit_vectors

@@ -12,10 +12,10 @@ import torch
 from small_models import fresh
 
 from nightshift.lake import Lake
-from nightshift.recommend import search_plan
-from nightshift.recommend.queries import Asked, Catalogue, Pairs
-from nightshift.recommend.search_learning import learn_search, past_of
-from nightshift.recommend.search_plan import Past
+from nightshift.recommend.search import plan as search_plan
+from nightshift.recommend.search.learning import learn_search, past_of
+from nightshift.recommend.search.plan import Past
+from nightshift.recommend.search.queries import Asked, Catalogue, Pairs
 from nightshift.searches import Queries
 from nightshift.snapshot import Snapshot
 from nightshift.text.bm25 import Indexes
@@ -130,7 +130,7 @@ def snapshot_with(room, searches):
 def model_for(room):
     from small_models import model_settings
 
-    from nightshift.recommend import checkpoint
+    from nightshift.recommend.model import checkpoint
     from nightshift.text.embeddings import embed
 
     settings, lake = room

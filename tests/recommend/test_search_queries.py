@@ -12,8 +12,12 @@ import torch
 from small_models import model_settings
 
 from nightshift.lake import Lake
-from nightshift.recommend import checkpoint, queries
-from nightshift.recommend.queries import (
+from nightshift.recommend.model import checkpoint
+from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.search import queries
+from nightshift.recommend.search.hybrid import Plan, SearchModel
+from nightshift.recommend.search.learning import catalogue_of
+from nightshift.recommend.search.queries import (
     Asked,
     Catalogue,
     Pairs,
@@ -21,9 +25,6 @@ from nightshift.recommend.queries import (
     fit_tower,
     query_pairs,
 )
-from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.search import Plan, SearchModel
-from nightshift.recommend.search_learning import catalogue_of
 from nightshift.snapshot import Snapshot
 from nightshift.text.embeddings import embed
 from shop_by_hand import (

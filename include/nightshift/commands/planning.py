@@ -12,7 +12,7 @@ from nightshift.commands.estimate import Pace, paces
 from nightshift.generate.strategies import needs_model
 from nightshift.lake import Lake
 from nightshift.prices import estimate_of, is_priced
-from nightshift.recommend.candidates import inner_budget, tunable
+from nightshift.recommend.choosing.candidates import inner_budget, tunable
 from nightshift.report.summary import table
 from nightshift.report.words import NOTHING, count, duration, money, plural
 from nightshift.settings import Settings

@@ -17,16 +17,16 @@ from nightshift.compute import set_up_torch
 from nightshift.errors import ModelRejected
 from nightshift.manifest import Manifest
 from nightshift.night import Night, microseconds
-from nightshift.recommend import checkpoint
-from nightshift.recommend.arms import known_items, sample_rows, training_set
-from nightshift.recommend.features import check_finite
-from nightshift.recommend.id_deltas import IdDeltas
-from nightshift.recommend.parallel import train_model
-from nightshift.recommend.sample_deltas import fit_sample_deltas
-from nightshift.recommend.sample_texts import ItemTexts, Profiles, embedding
-from nightshift.recommend.search_learning import learn_search
-from nightshift.recommend.steps import Plan, TrainingSet
-from nightshift.recommend.windows import Windows
+from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.features import check_finite
+from nightshift.recommend.model.id_deltas import IdDeltas
+from nightshift.recommend.samples.arms import known_items, sample_rows, training_set
+from nightshift.recommend.samples.deltas import fit_sample_deltas
+from nightshift.recommend.samples.texts import ItemTexts, Profiles, embedding
+from nightshift.recommend.search.learning import learn_search
+from nightshift.recommend.training.parallel import train_model
+from nightshift.recommend.training.steps import Plan, TrainingSet
+from nightshift.recommend.training.windows import Windows
 from nightshift.registry.card_facts import facts_of
 from nightshift.registry.readme import arm_readme
 from nightshift.snapshot import Snapshot, read_vectors

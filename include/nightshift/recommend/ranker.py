@@ -4,11 +4,11 @@
                       + beta * similarity(text of the user's last items, text of the item)
                       + gamma * log(1 + decayed count of the user's own events with the item)
 
-Items with few events are ranked nearer to their neighbours in text (see `neighbours`). Samples
-place items (see `sample_deltas`), and texts about an item stand beside its own where it is
-ranked (`sample_texts`); a state is read from real vectors alone. The second part lets text speak
-for items that nobody has touched; a text about the customer has its share there, and nowhere else.
-The third is what a grocer's customers do: buy again. All weights are chosen on validation and
+Items with few events are ranked nearer to their neighbours in text (see `ranking.neighbours`).
+Samples place items (see `samples.deltas`), and texts about an item stand beside its own where it
+is ranked (`samples.texts`); a state is read from real vectors alone. The second part lets text
+speak for items that nobody has touched; a text about the customer has its share there, and nowhere
+else. The third is what a grocer's customers do: buy again. All weights are chosen on validation and
 belong to the recipe; gamma is zero where the shop does not repeat.
 """
 
@@ -27,14 +27,14 @@ from nightshift.errors import ModelRejected
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.ranking import Codes, Mask, Scores, held_block, top_of_tiles
-from nightshift.recommend import checkpoint
-from nightshift.recommend.checkpoint import Checkpoint
-from nightshift.recommend.features import Floats, check_finite
-from nightshift.recommend.neighbours import leaning
-from nightshift.recommend.query_ranker import QueryRanker
-from nightshift.recommend.sample_texts import Profiles, mixed
-from nightshift.recommend.search import SearchModel
-from nightshift.recommend.user_side import check_codes, encoded, own_items, text_profiles
+from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.checkpoint import Checkpoint
+from nightshift.recommend.model.features import Floats, check_finite
+from nightshift.recommend.ranking.neighbours import leaning
+from nightshift.recommend.ranking.user_side import check_codes, encoded, own_items, text_profiles
+from nightshift.recommend.samples.texts import Profiles, mixed
+from nightshift.recommend.search.hybrid import SearchModel
+from nightshift.recommend.search.ranker import QueryRanker
 from nightshift.snapshot import Histories
 from nightshift.text.bm25 import Indexes
 

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from nightshift.compute import set_up_torch
-from nightshift.recommend import checkpoint
-from nightshift.recommend.features import check_finite
 from nightshift.recommend.finetune import pass_over
-from nightshift.recommend.id_deltas import IdDeltas
+from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.features import check_finite
+from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.morning import extend
-from nightshift.recommend.sample_texts import PROFILES
-from nightshift.recommend.search import FILES as SEARCH_FILES
+from nightshift.recommend.samples.texts import PROFILES
+from nightshift.recommend.search.hybrid import FILES as SEARCH_FILES
 from nightshift.registry.card_facts import facts_of, rows_from
 from nightshift.registry.readme import line_readme
 from nightshift.snapshot import Snapshot, read_vectors

@@ -22,7 +22,7 @@ from nightshift.compute import set_up_torch
 from nightshift.night import microseconds
 from nightshift.progress import Progress
 from nightshift.recommend import ranker
-from nightshift.recommend.explain import Explainer
+from nightshift.recommend.explanations.explain import Explainer
 from nightshift.recommend.morning import extend
 from nightshift.registry.ad_copy import ad_copy_of
 from nightshift.registry.alias import WAITS, move_alias

@@ -22,7 +22,7 @@ from nightshift.errors import BadInput
 from nightshift.lake import Lake
 from nightshift.night import Night, microseconds
 from nightshift.nights import run_parts
-from nightshift.recommend.candidates import (
+from nightshift.recommend.choosing.candidates import (
     GROUPS,
     Candidate,
     candidates,
@@ -31,10 +31,10 @@ from nightshift.recommend.candidates import (
     together,
     tunable,
 )
-from nightshift.recommend.recipe import Recipe, choose
-from nightshift.recommend.sample_texts import once
-from nightshift.recommend.trials import SEED, Trials
-from nightshift.recommend.validation import Validation
+from nightshift.recommend.choosing.recipe import Recipe, choose
+from nightshift.recommend.choosing.trials import SEED, Trials
+from nightshift.recommend.choosing.validation import Validation
+from nightshift.recommend.samples.texts import once
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import StageContext

@@ -19,7 +19,7 @@ from nightshift.errors import ModelRejected
 from nightshift.lake import Lake
 from nightshift.ranking import Codes, Mask, Scores
 from nightshift.recommend import ranker
-from nightshift.recommend.explain import Explainer
+from nightshift.recommend.explanations.explain import Explainer
 from nightshift.recommend.live_state import LiveState
 from nightshift.recommend.morning import extend
 from nightshift.registry.alias import Alias

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from nightshift.ranking import Codes
-from nightshift.recommend.features import Floats
+from nightshift.recommend.model.features import Floats
 from nightshift.serving.champion import Champion, Ranked
 from nightshift.snapshot import Histories
 

@@ -108,7 +108,7 @@ STAGES: dict[str, Stage] = {
             ),
             inputs=(_SNAPSHOT,),
             more=inputs.parent,
-            fingerprint="nightshift.recommend.candidates:models",
+            fingerprint="nightshift.recommend.choosing.candidates:models",
             gpu=True,
         ),
         Stage(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nightshift.recommend.exports.layout import Precision
 from nightshift.recommend.exports.tables import Arrays, quantised
-from nightshift.recommend.model import Recommender
+from nightshift.recommend.model.network import Recommender
 from nightshift.settings import ModelSettings
 
 _SCALES = ".scales"

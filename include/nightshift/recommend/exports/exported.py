@@ -24,9 +24,9 @@ from nightshift.recommend.exports.layout import (
     WEIGHTS,
 )
 from nightshift.recommend.exports.tables import Arrays, Table, stored_table
-from nightshift.recommend.features import Floats
-from nightshift.recommend.ids import unpack
-from nightshift.recommend.user_side import encoded, own_items, recent_items
+from nightshift.recommend.model.features import Floats
+from nightshift.recommend.model.ids import unpack
+from nightshift.recommend.ranking.user_side import encoded, own_items, recent_items
 from nightshift.settings import ModelSettings
 from nightshift.snapshot import Histories
 

@@ -13,7 +13,7 @@ import torch
 
 from nightshift.errors import ModelRejected, SettingsError
 from nightshift.recommend.exports.encoder import UserEncoder
-from nightshift.recommend.model import Recommender
+from nightshift.recommend.model.network import Recommender
 
 HISTORY, LENGTHS, KINDS, GAPS, STATE = "history", "lengths", "kinds", "gaps", "state"
 _INPUTS = (HISTORY, LENGTHS, KINDS, GAPS)
@@ -27,7 +27,7 @@ def write_graph(model: Recommender, path: Path, *, int8: bool) -> None:
     """The encoder: `state` [batch, D] float32 of four inputs.
 
     `history` [batch, length, D] float32, and int64: `lengths` [batch], `kinds` [batch, length],
-    `gaps` [batch, length + 1] (see `signals`).
+    `gaps` [batch, length + 1] (see `model.signals`).
 
     Batch and length may be anything from one on. Under int8 the matrices are quantised and what
     meets them is at run time (onnxruntime's dynamic quantisation).

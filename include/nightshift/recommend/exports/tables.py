@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from nightshift.ranking import held_block
-from nightshift.recommend.features import Floats
+from nightshift.recommend.model.features import Floats
 
 Arrays = dict[str, npt.NDArray[Any]]
 _LEVELS = 127

@@ -27,8 +27,8 @@ from nightshift.recommend.exports.layout import (
     Precision,
 )
 from nightshift.recommend.exports.tables import Arrays, FloatTable, Int8Table, Table
-from nightshift.recommend.features import Floats
-from nightshift.recommend.ids import pack
+from nightshift.recommend.model.features import Floats
+from nightshift.recommend.model.ids import pack
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.writer import save_tensors
 

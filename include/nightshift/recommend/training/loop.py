@@ -4,7 +4,7 @@ In a small catalogue they are all items with events, in a large one some that ar
 
 Arms with the same seed draw the same batches, negatives and dropout, so that a difference between
 them is the samples' doing and not the dice's. Hard negatives take part in it, and synthetic
-sequences on top of the real rows; samples that name items come after it (`sample_deltas`).
+sequences on top of the real rows; samples that name items come after it (`samples.deltas`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch.nn import functional as F  # noqa: N812
 
 from nightshift.compute import out_of_memory
 from nightshift.progress import Progress
-from nightshift.recommend.averaging import Average
-from nightshift.recommend.id_deltas import IdDeltas
-from nightshift.recommend.loss import rows_loss
-from nightshift.recommend.model import Recommender
-from nightshift.recommend.steps import Plan, Rows, Step, TrainingSet, draw, placed, recode
-from nightshift.recommend.world import ALONE, World
+from nightshift.recommend.model.id_deltas import IdDeltas
+from nightshift.recommend.model.network import Recommender
+from nightshift.recommend.training.averaging import Average
+from nightshift.recommend.training.loss import rows_loss
+from nightshift.recommend.training.steps import Plan, Rows, Step, TrainingSet, draw, placed, recode
+from nightshift.recommend.training.world import ALONE, World
 
 _WARM_UP = 0.05
 """Share of the steps in which the learning rate rises from zero."""

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from nightshift.intervals import paired_bootstrap
 from nightshift.manifest import digest_of
-from nightshift.recommend.candidates import PLACEBOS
+from nightshift.recommend.choosing.candidates import PLACEBOS
 from nightshift.settings import TuneSettings
 
 Floats = npt.NDArray[np.float64]

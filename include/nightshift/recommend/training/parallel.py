@@ -19,13 +19,13 @@ from torch import Tensor
 
 from nightshift.compute import device, precision, processes
 from nightshift.errors import StageFailed
-from nightshift.recommend.handover import Task, read_error, read_result, write_task
-from nightshift.recommend.id_deltas import IdDeltas
-from nightshift.recommend.model import Recommender
-from nightshift.recommend.rank import BACKENDS
-from nightshift.recommend.steps import Plan, TrainingSet
-from nightshift.recommend.tether import tether
-from nightshift.recommend.train import train
+from nightshift.recommend.model.id_deltas import IdDeltas
+from nightshift.recommend.model.network import Recommender
+from nightshift.recommend.training.handover import Task, read_error, read_result, write_task
+from nightshift.recommend.training.loop import train
+from nightshift.recommend.training.rank import BACKENDS
+from nightshift.recommend.training.steps import Plan, TrainingSet
+from nightshift.recommend.training.tether import tether
 from nightshift.settings import Settings
 
 log = logging.getLogger("nightshift.parallel")
@@ -100,7 +100,7 @@ def _command(folder: Path, count: int) -> list[str]:
         *("--rdzv-backend", "c10d", "--rdzv-conf", "store_type=file"),
         *("--rdzv-endpoint", str(folder / "launcher"), "--rdzv-id", folder.name),
         *("--local-addr", "127.0.0.1", "--monitor-interval", "0.1"),
-        *("-m", "nightshift.recommend.rank", str(folder)),
+        *("-m", "nightshift.recommend.training.rank", str(folder)),
     ]
 
 

@@ -4,7 +4,7 @@
     a customer's text profile            unit((1 - α)·p + α·features of the mean of the texts)
 
 α is the heaviest of the owner's samples, whose weights the recipe has set; zero is what it was.
-As with `sample_deltas`, customers train the model and samples only place items: nobody's history
+As with `samples.deltas`, customers train the model and samples only place items: nobody's history
 is read by these vectors, and a night makes them anew from the samples that are accepted, alive and
 not retracted.
 """
@@ -21,8 +21,8 @@ import polars as pl
 
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
-from nightshift.recommend.features import Floats
-from nightshift.recommend.ids import pack, unpack
+from nightshift.recommend.model.features import Floats
+from nightshift.recommend.model.ids import pack, unpack
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot
 from nightshift.text.embeddings import embed

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.sample_texts import Embed
+from nightshift.recommend.samples.texts import Embed
 from nightshift.searches import LEAST, Queries, quality, wanted
 from nightshift.snapshot import Snapshot
 from nightshift.text.bm25 import Indexes

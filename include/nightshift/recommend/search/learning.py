@@ -14,12 +14,12 @@ import torch
 from torch.nn.functional import normalize
 
 from nightshift.lake import Lake
-from nightshift.recommend import search_plan
-from nightshift.recommend.checkpoint import Checkpoint
-from nightshift.recommend.features import Floats
-from nightshift.recommend.queries import Asked, Catalogue, Pairs, query_pairs
-from nightshift.recommend.search import SearchModel
-from nightshift.recommend.search_plan import Past
+from nightshift.recommend.model.checkpoint import Checkpoint
+from nightshift.recommend.model.features import Floats
+from nightshift.recommend.search import plan as search_plan
+from nightshift.recommend.search.hybrid import SearchModel
+from nightshift.recommend.search.plan import Past
+from nightshift.recommend.search.queries import Asked, Catalogue, Pairs, query_pairs
 from nightshift.searches import read_queries
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot

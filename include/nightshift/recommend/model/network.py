@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from nightshift.errors import SettingsError
-from nightshift.recommend.signals import BUCKETS, KINDS
-from nightshift.recommend.windows import Part
+from nightshift.recommend.model.signals import BUCKETS, KINDS
+from nightshift.recommend.training.windows import Part
 from nightshift.settings import ModelSettings
 
 
@@ -87,7 +87,7 @@ BLOCKS = {"sasrec": Block, "ligr": GatedBlock}
 class Recommender(nn.Module):
     """History encoder, item tower and query projection, without the id deltas.
 
-    The deltas are a table outside the module: a step touches few of its rows (see `train`).
+    The deltas are a table outside the module: a step touches few of its rows (see `training.loop`).
 
     Raises:
         SettingsError: `dim` cannot be cut into `heads`.

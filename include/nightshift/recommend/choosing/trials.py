@@ -12,21 +12,21 @@ import torch
 
 from nightshift.lake import Lake
 from nightshift.recipes import weigh
-from nightshift.recommend import checkpoint
-from nightshift.recommend.arms import sample_rows, training_set
-from nightshift.recommend.candidates import TRAINS, Candidate, Strategies, kinds
-from nightshift.recommend.features import Floats
-from nightshift.recommend.id_deltas import IdDeltas
-from nightshift.recommend.parallel import train_model
+from nightshift.recommend.choosing.candidates import TRAINS, Candidate, Strategies, kinds
+from nightshift.recommend.choosing.recipe import Trial, best_beta
+from nightshift.recommend.choosing.validation import Validation
+from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.features import Floats
+from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.recipe import Trial, best_beta
-from nightshift.recommend.sample_deltas import fit_sample_deltas
-from nightshift.recommend.sample_texts import Embed, ItemTexts, Profiles, embedding
-from nightshift.recommend.search_history import best_history, personal_searches
-from nightshift.recommend.search_learning import learn_search
-from nightshift.recommend.steps import Plan
-from nightshift.recommend.validation import Validation
-from nightshift.recommend.windows import Windows
+from nightshift.recommend.samples.arms import sample_rows, training_set
+from nightshift.recommend.samples.deltas import fit_sample_deltas
+from nightshift.recommend.samples.texts import Embed, ItemTexts, Profiles, embedding
+from nightshift.recommend.search.history import best_history, personal_searches
+from nightshift.recommend.search.learning import learn_search
+from nightshift.recommend.training.parallel import train_model
+from nightshift.recommend.training.steps import Plan
+from nightshift.recommend.training.windows import Windows
 from nightshift.searches import LEAST
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot

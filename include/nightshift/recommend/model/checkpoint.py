@@ -18,10 +18,10 @@ import torch
 from nightshift.errors import ModelRejected, SettingsError
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
-from nightshift.recommend.features import Floats, Whitening
-from nightshift.recommend.ids import pack, unpack
-from nightshift.recommend.model import Recommender
-from nightshift.recommend.sample_texts import ItemTexts
+from nightshift.recommend.model.features import Floats, Whitening
+from nightshift.recommend.model.ids import pack, unpack
+from nightshift.recommend.model.network import Recommender
+from nightshift.recommend.samples.texts import ItemTexts
 from nightshift.settings import ModelSettings
 from nightshift.writer import DatasetWriter
 
@@ -44,9 +44,9 @@ class Checkpoint:
     steps: int
     """Optimiser steps behind it, all nights together."""
     sample_deltas: torch.Tensor = field(init=False)  # [items, D]
-    """What samples add to an item's vector where it is ranked (see `sample_deltas`)."""
+    """What samples add to an item's vector where it is ranked (see `samples.deltas`)."""
     texts: ItemTexts | None = None
-    """What stands for an item's own embedding where it is ranked (see `sample_texts`)."""
+    """What stands for an item's own embedding where it is ranked (see `samples.texts`)."""
 
     def __post_init__(self) -> None:
         self.sample_deltas = torch.zeros_like(self.deltas)

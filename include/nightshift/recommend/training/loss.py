@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from nightshift.recommend.model import Recommender
-from nightshift.recommend.softmax import softmax_loss
-from nightshift.recommend.steps import Rows
-from nightshift.recommend.windows import Part
+from nightshift.recommend.model.network import Recommender
+from nightshift.recommend.training.softmax import softmax_loss
+from nightshift.recommend.training.steps import Rows
+from nightshift.recommend.training.windows import Part
 
 
 def rows_loss(

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.ranking import Scores
-from nightshift.recommend.queries import Asked, Catalogue, Ints, Pairs, Tower, fit_tower
-from nightshift.recommend.search import Plan, search_scores
+from nightshift.recommend.search.hybrid import Plan, search_scores
+from nightshift.recommend.search.queries import Asked, Catalogue, Ints, Pairs, Tower, fit_tower
 from nightshift.searches import LEAST, Queries, quality, rank_by
 from nightshift.text.bm25 import STEMS, Floats, Indexes
 

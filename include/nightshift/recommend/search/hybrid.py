@@ -7,7 +7,7 @@
 
 With `feedback`, q is moved towards the mean of the ten items it found first, and asked again. Every
 weight is in the plan, a file beside the model, and was chosen on queries before start; zero is a
-choice everywhere (`search_plan`, and `search_history` for the last).
+choice everywhere (`plan`, and `history` for the last).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nightshift.errors import BadInput, ModelRejected
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.ranking import Mask, Scores, select_top_k
-from nightshift.recommend.queries import Asked, Catalogue, Tower
+from nightshift.recommend.search.queries import Asked, Catalogue, Tower
 from nightshift.text.bm25 import PLAIN, Floats, scaled
 from nightshift.writer import DatasetWriter
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from nightshift.ranking import Codes
-from nightshift.recommend.features import Floats
+from nightshift.recommend.model.features import Floats
 
 _WORD = r"\p{L}[\p{L}\p{N}]+"
 """Two characters or more that begin with a letter: sizes and article numbers say nothing."""

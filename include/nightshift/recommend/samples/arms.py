@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.recommend.steps import TrainingSet
-from nightshift.recommend.windows import SampleRows, SampleWindows, Windows
+from nightshift.recommend.training.steps import TrainingSet
+from nightshift.recommend.training.windows import SampleRows, SampleWindows, Windows
 from nightshift.snapshot import Histories, Snapshot
 
 _LEAST_ITEMS = 2

@@ -11,8 +11,8 @@ from torch.nn.functional import embedding_bag
 
 from nightshift.errors import BadInput
 from nightshift.ranking import Codes
-from nightshift.recommend.features import Floats
-from nightshift.recommend.signals import left_aligned, newest_signals
+from nightshift.recommend.model.features import Floats
+from nightshift.recommend.model.signals import left_aligned, newest_signals
 from nightshift.snapshot import Histories
 
 _RECENT, _DECAY = 10, 0.7

@@ -22,10 +22,10 @@ import numpy as np
 import polars as pl
 
 from nightshift.ranking import Codes, Mask, Scores
-from nightshift.recommend.features import Floats
-from nightshift.recommend.leave_out import blocks, last_items, without
+from nightshift.recommend.explanations.leave_out import blocks, last_items, without
+from nightshift.recommend.explanations.words import Words
+from nightshift.recommend.model.features import Floats
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.recommend.words import Words
 from nightshift.snapshot import Histories
 
 BECAUSE, WORDS = 3, 5

@@ -13,10 +13,9 @@ from torch.nn.functional import normalize
 
 from nightshift.errors import BadInput
 from nightshift.ranking import Codes, Mask, Scores, select_top_k
-from nightshift.recommend.checkpoint import Checkpoint
-from nightshift.recommend.features import Floats
-from nightshift.recommend.queries import Asked, Catalogue, Tower
-from nightshift.recommend.search import (
+from nightshift.recommend.model.checkpoint import Checkpoint
+from nightshift.recommend.model.features import Floats
+from nightshift.recommend.search.hybrid import (
     Plan,
     SearchModel,
     check_queries,
@@ -24,6 +23,7 @@ from nightshift.recommend.search import (
     only_candidates,
     search_scores,
 )
+from nightshift.recommend.search.queries import Asked, Catalogue, Tower
 from nightshift.text.bm25 import Indexes
 
 _BLOCK_CELLS = 8_000_000

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nightshift.errors import StageFailed
-from nightshift.recommend.windows import Part
+from nightshift.recommend.training.windows import Part
 
 
 class RankLost(StageFailed):

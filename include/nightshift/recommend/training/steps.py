@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.recommend.signals import Signals
-from nightshift.recommend.windows import Batch, Part, SampleWindows, Windows, batches
+from nightshift.recommend.model.signals import Signals
+from nightshift.recommend.training.windows import Batch, Part, SampleWindows, Windows, batches
 
 _Ints = npt.NDArray[Any]
 

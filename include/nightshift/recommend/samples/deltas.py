@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from nightshift.progress import Progress
-from nightshift.recommend.checkpoint import Checkpoint
-from nightshift.recommend.neighbours import leaning
-from nightshift.recommend.windows import Batch, SampleRows, Windows
+from nightshift.recommend.model.checkpoint import Checkpoint
+from nightshift.recommend.ranking.neighbours import leaning
+from nightshift.recommend.training.windows import Batch, SampleRows, Windows
 
 _ROWS, _NEGATIVES = 1024, 1024
 """Real rows and shared negatives in a step."""
@@ -86,8 +86,8 @@ def fit_sample_deltas(
         features: text features of the catalogue [items, P]; an item with texts of its own
             (`stored.texts`) is read by these and placed by those.
         windows: the real rows.
-        lean: how far items with few `events` lean on their neighbours (see `neighbours`): samples
-            move an item from where it is ranked without them.
+        lean: how far items with few `events` lean on their neighbours (`ranking.neighbours`):
+            samples move an item from where it is ranked without them.
         steps: Adam steps (Kingma & Ba, 2015), at `rate` falling to a tenth.
     """
     stored.sample_deltas = torch.zeros_like(stored.deltas)

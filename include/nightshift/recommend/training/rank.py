@@ -1,6 +1,6 @@
 """One rank of a training run: what `torchrun` starts, N times, for `parallel`.
 
-    torchrun … -m nightshift.recommend.rank FOLDER
+    torchrun … -m nightshift.recommend.training.rank FOLDER
 
 Which rank it is stands in the environment, as torchrun's contract has it. Nothing heavy is
 imported before the tether holds.
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from nightshift import logs
 from nightshift.compute import bind_torch
-from nightshift.recommend.tether import leave_with
+from nightshift.recommend.training.tether import leave_with
 from nightshift.settings import Settings
 
 if TYPE_CHECKING:
-    from nightshift.recommend.world import World
+    from nightshift.recommend.training.world import World
 
 BACKENDS = {"cuda": "nccl", "cpu": "gloo"}
 _STORE = "ranks"
@@ -33,8 +33,8 @@ def main(folder: Path) -> None:
     """Train with the others; rank 0 writes the result."""
     leave_with(folder)
     logs.set_up(Settings.load().log)
-    from nightshift.recommend.handover import write_error
-    from nightshift.recommend.world import RankLost, World
+    from nightshift.recommend.training.handover import write_error
+    from nightshift.recommend.training.world import RankLost, World
     from nightshift.stages import as_ours
 
     world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
@@ -53,8 +53,8 @@ def _work(folder: Path, world: World) -> None:
     import torch
     from torch import distributed
 
-    from nightshift.recommend.handover import read_task, write_result
-    from nightshift.recommend.train import train
+    from nightshift.recommend.training.handover import read_task, write_result
+    from nightshift.recommend.training.loop import train
 
     task = read_task(folder, gpu=int(os.environ["LOCAL_RANK"]))
     bind_torch(task.threads)

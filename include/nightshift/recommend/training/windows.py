@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.recommend.signals import Signals, Small, gaps_of
+from nightshift.recommend.model.signals import Signals, Small, gaps_of
 from nightshift.snapshot import Histories
 
 Ints = npt.NDArray[np.int64]

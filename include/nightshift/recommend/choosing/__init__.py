@@ -1,0 +1,1 @@
+"""Choosing a recipe on an inner night."""

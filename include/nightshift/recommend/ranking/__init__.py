@@ -1,0 +1,1 @@
+"""What a score is made of beside the network: the users' side, and neighbours in text."""

@@ -1,0 +1,1 @@
+"""What accepted samples become: an arm's training set, deltas and vectors."""

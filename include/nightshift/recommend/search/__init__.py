@@ -1,0 +1,1 @@
+"""Search with a stored model: words, meaning and what was learnt of searches."""
