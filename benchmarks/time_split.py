@@ -33,7 +33,6 @@ import polars as pl
 from benchmarks.common import finish, say
 from nightshift import stages
 from nightshift.commands.benchmark import long_night
-from nightshift.evaluate.arms import beta_of
 from nightshift.evaluate.baselines import baselines
 from nightshift.evaluate.judge import judge, user_metrics
 from nightshift.evaluate.window import Window, read_window
@@ -42,7 +41,7 @@ from nightshift.lake import Lake
 from nightshift.night import Night, microseconds
 from nightshift.nights import run_parts
 from nightshift.ranking import Codes, Mask, Ranker, Scores
-from nightshift.recommend.ranker import load
+from nightshift.recommend.loading import as_served
 from nightshift.recommend.tune import inner_night
 from nightshift.settings import Settings
 from nightshift.snapshot import Histories, Snapshot, read_vectors
@@ -130,16 +129,9 @@ def ours(settings: Settings, night: Night, split: Split) -> Iterator[pl.DataFram
     recipe = lake.read_json(lake.get("recipe", of_night), "recipe.json")
     for seed in settings.finetune.seeds:
         model = lake.get("arm", f"{of_night}/arm=control/seed={seed}")
-        ranker = load(
-            lake,
-            model,
-            item_ids=split.snapshot.items["item_id"].to_list(),
-            vectors=split.vectors,
-            beta=beta_of(recipe, "control"),
-            gamma=float(recipe["gamma"]),
-            lean=float(recipe["lean"]),
-            events=split.snapshot.item_events,
-            user_keys=split.snapshot.users["user_key"].to_list(),
+        users = split.snapshot.users["user_key"].to_list()
+        ranker = as_served(
+            lake, model, split.snapshot, split.vectors, recipe, "control", user_keys=users
         )
         yield figures(split, ranker, OURS, seed)
 

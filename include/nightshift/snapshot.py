@@ -145,6 +145,8 @@ class Shop:
     repeats: bool
     target_kinds: tuple[str, ...]
     currency: str | None = None
+    new_every: int = 0
+    """Of so many places of a list one is kept for an item without events; 0: none."""
 
 
 class Snapshot:

@@ -189,7 +189,7 @@ def targets_by_time(before: Events, inside: Events, night: Night = NIGHT) -> dic
 
 
 def plant_models(monkeypatch: Any, rankers: dict[str, Any]) -> list[tuple[str, float]]:
-    """Let `recommend.ranker.load` give the ranker that a model's dataset names; logs the loads."""
+    """Let `recommend.loading.load` give the ranker that a model's dataset names; logs the loads."""
     loads: list[tuple[str, float]] = []
 
     def load(
@@ -201,6 +201,7 @@ def plant_models(monkeypatch: Any, rankers: dict[str, Any]) -> list[tuple[str, f
         beta: float,
         gamma: float = 0.0,
         lean: float = 0.0,
+        new_every: int = 0,
         events: Any = None,
         user_keys: Any = (),
         prefix: str = "",
@@ -209,7 +210,7 @@ def plant_models(monkeypatch: Any, rankers: dict[str, Any]) -> list[tuple[str, f
         loads.append((name, beta))
         return rankers[name]
 
-    monkeypatch.setattr("nightshift.evaluate.arms.load", load)
+    monkeypatch.setattr("nightshift.recommend.loading.load", load)
     return loads
 
 

@@ -58,6 +58,20 @@ def scores_of(one, asked):
     return out
 
 
+@pytest.mark.parametrize("to", WEIGHTS)
+def test_places_kept_for_new_items_are_kept_by_the_export(tmp_path, to):
+    stored, vectors = fresh(ITEMS, layers=2)
+    new = np.arange(ITEMS) % 10 == 3
+    events = np.where(new, 0, 5)
+    model = ModelRanker(with_deltas(stored), vectors, beta=2.0, events=events, new_every=5)
+    export(model, tmp_path / to, to, source=SOURCE)
+    codes = exported.load(tmp_path / to).top_k(users(), 10, candidates=None, exclude_seen=True)[0]
+    assert (new[codes].cumsum(axis=1)[:, 4::5] >= [1, 2]).all()
+    if to == "float32":
+        expected = model.top_k(users(), 10, candidates=None, exclude_seen=True)[0]
+        np.testing.assert_array_equal(codes, expected)
+
+
 @pytest.mark.parametrize("gamma", [0.0, 2.0])
 @pytest.mark.parametrize("beta", [0.0, 3.0])
 def test_in_float32_it_is_the_models_own_score(tmp_path, beta, gamma):

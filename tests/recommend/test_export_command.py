@@ -9,7 +9,7 @@ import pytest
 from nights_by_hand import ITEMS, Shop, later, night_events, past_events, wandering
 
 from nightshift import cli
-from nightshift.recommend import ranker
+from nightshift.recommend import loading
 from nightshift.recommend.exports import exported
 from nightshift.registry.alias import move_alias
 from nightshift.snapshot import Snapshot, read_vectors
@@ -44,7 +44,7 @@ def test_it_ranks_as_the_live_lines_state_with_the_nights_recipe(shop, tmp_path,
     of = make_live(shop)
     assert command(tmp_path) == 0
     snapshot = Snapshot(shop.lake, of["snapshot"])
-    champion = ranker.load(
+    champion = loading.load(
         shop.lake,
         of["state"],
         item_ids=snapshot.items["item_id"].to_list(),

@@ -14,7 +14,7 @@ from small_models import fresh, with_deltas
 from factories import commit
 from nightshift.errors import BadInput, ModelRejected
 from nightshift.lake import Lake
-from nightshift.recommend import ranker
+from nightshift.recommend import loading
 from nightshift.recommend.explanations.explain import Explainer
 from nightshift.recommend.model import checkpoint
 from nightshift.recommend.ranker import ModelRanker
@@ -193,7 +193,7 @@ PARTS = {"arm": "control", "seed": "0"}
 def loaded(stored_at, vectors, *, names=None, **changed):
     lake, manifest = stored_at(**changed)
     names = [f"i{code:03}" for code in range(ITEMS)] if names is None else names
-    return ranker.load(lake, manifest, item_ids=names, vectors=vectors, beta=1.0)
+    return loading.load(lake, manifest, item_ids=names, vectors=vectors, beta=1.0)
 
 
 @pytest.mark.parametrize("number", [1, 99, None])

@@ -9,7 +9,7 @@ from small_models import fresh, with_deltas
 
 from factories import commit
 from nightshift.lake import Lake
-from nightshift.recommend import ranker
+from nightshift.recommend import loading, ranker
 from nightshift.recommend.model import checkpoint
 from nightshift.recommend.model.signals import left_aligned
 from nightshift.recommend.ranker import ModelRanker
@@ -224,7 +224,7 @@ def test_loading_gives_the_ranker_of_the_stored_model(tmp_path, model):
         return {}
 
     manifest = commit(lake, settings, NIGHT, STAGES["refresh"], run)
-    found = ranker.load(
+    found = loading.load(
         lake,
         manifest,
         item_ids=stored.item_ids,

@@ -11,7 +11,7 @@ from small_models import assert_same_weights, fresh, with_deltas
 from factories import commit
 from nightshift.errors import ModelRejected
 from nightshift.recipes import weigh
-from nightshift.recommend import ranker
+from nightshift.recommend import loading
 from nightshift.recommend.model import checkpoint
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.samples.texts import ItemTexts, Profiles, mixed
@@ -261,7 +261,7 @@ def test_what_is_said_goes_through_a_night_and_leaves_nothing_behind(shop):
         *("real/README.md", "real/config.json", "real/model.safetensors"),
     ]
     served = {
-        line: ranker.load(
+        line: loading.load(
             shop.lake,
             state,
             item_ids=ITEMS,

@@ -120,16 +120,16 @@ def test_nobody_active_writes_an_empty_dataset(shop):
 
 @pytest.mark.parametrize(("line", "beta"), [("real", 0.0), ("blend", 7.0)])
 def test_the_lines_own_state_and_beta_rank(shop, line, beta, monkeypatch):
-    from nightshift.recommend import ranker
+    from nightshift.recommend import loading
 
     loads = []
-    load = ranker.load
+    load = loading.load
 
     def look(*args, **kwargs):
         loads.append((kwargs["prefix"], kwargs["beta"]))
         return load(*args, **kwargs)
 
-    monkeypatch.setattr(ranker, "load", look)
+    monkeypatch.setattr(loading, "load", look)
     inputs = night_of(shop, live_line=line)
     manifest, _ = scored(shop, inputs)
     assert loads == [(f"{line}/", beta)]

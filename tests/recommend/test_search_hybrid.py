@@ -13,7 +13,7 @@ from small_models import fresh
 from factories import commit
 from nightshift.errors import BadInput, ModelRejected
 from nightshift.lake import Lake
-from nightshift.recommend import ranker
+from nightshift.recommend import loading, ranker
 from nightshift.recommend.model import checkpoint
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.search import hybrid as search
@@ -255,7 +255,7 @@ def test_what_was_learnt_comes_back_from_its_files(tmp_path, model, indexes):
         stem="plural", lexical=0.3, tower=1.0, places=1.0, feedback=0.5, chosen={"bm25": 0.4}
     )
     lake, manifest = stored_with(tmp_path, stored, _learnt(plan))
-    found = ranker.load(
+    found = loading.load(
         lake, manifest, item_ids=stored.item_ids, vectors=vectors, beta=0.0, prefix="real/"
     )
     assert found.queries.search.plan == plan
@@ -278,7 +278,7 @@ def test_a_model_without_a_search_ranks_by_words_and_cosine(tmp_path, model):
 
     manifest = commit(lake, settings, NIGHT, STAGES["refresh"], run)
     assert SearchModel.load(lake, manifest, width=WIDTH) is None
-    found = ranker.load(lake, manifest, item_ids=stored.item_ids, vectors=vectors, beta=0.0)
+    found = loading.load(lake, manifest, item_ids=stored.item_ids, vectors=vectors, beta=0.0)
     encoded = unit_vectors(2, seed=5)
     codes, _ = found.rank_queries(encoded, N)
     assert codes.tolist() == np.argsort(-(encoded @ vectors.T), axis=1, kind="stable").tolist()

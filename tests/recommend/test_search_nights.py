@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from nights_by_hand import ITEMS, RECIPE, Shop, night_events, past_events, wandering
 
-from nightshift.recommend.ranker import load
+from nightshift.recommend.loading import load
 from nightshift.recommend.search import learning as search_learning
 from nightshift.recommend.search.hybrid import FILES, PLAN
 from shop_by_hand import WIDTH, samples, search_rows, unit_vectors

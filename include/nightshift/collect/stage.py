@@ -113,7 +113,7 @@ def shop_of(row: dict[str, Any] | None, settings: Settings) -> dict[str, Any]:
         override = getattr(settings.shop, name)
         if override is not None:
             shop[name] = override if isinstance(override, bool) else list(override)
-    return shop
+    return shop | {"new_every": settings.shop.new_every}
 
 
 def cleaning_digest(rules: CollectSettings, ring: Keyring) -> str:

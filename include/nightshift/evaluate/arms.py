@@ -12,9 +12,9 @@ import numpy.typing as npt
 from nightshift.evaluate.baselines import baselines
 from nightshift.manifest import Manifest
 from nightshift.ranking import Ranker
-from nightshift.recommend.ranker import load
+from nightshift.recommend.loading import as_served
 from nightshift.snapshot import Snapshot
-from nightshift.stages import CHALLENGER, LINE_OF_ARM, StageContext, arm_input
+from nightshift.stages import LINE_OF_ARM, StageContext, arm_input
 
 CHAMPION = "champion"
 """What is live when the night starts: the parent state of the live line."""
@@ -80,22 +80,11 @@ def _loader(
     arm: str,
 ) -> Callable[..., Ranker]:
     """`(manifest, prefix) -> Ranker` for tonight's catalogue."""
-    ids = snapshot.items["item_id"].to_list()
     users = snapshot.users["user_key"].to_list()
-    beta, gamma = beta_of(recipe, arm), float(recipe["gamma"])
 
     def ranker(manifest: Manifest, prefix: str = "") -> Ranker:
-        return load(
-            ctx.lake,
-            manifest,
-            item_ids=ids,
-            vectors=vectors,
-            beta=beta,
-            gamma=gamma,
-            lean=float(recipe.get("lean", 0.0)),
-            events=snapshot.item_events,
-            user_keys=users,
-            prefix=prefix,
+        return as_served(
+            ctx.lake, manifest, snapshot, vectors, recipe, arm, user_keys=users, prefix=prefix
         )
 
     return ranker
@@ -109,11 +98,3 @@ def _recipe_of(ctx: StageContext, state: Manifest) -> dict[str, Any] | None:
         return None
     recipe: dict[str, Any] = ctx.lake.read_json(manifest, "recipe.json")
     return recipe
-
-
-def beta_of(recipe: dict[str, Any], arm: str) -> float:
-    """The serve-time text blend of an arm; a placebo, which stands in for the samples, is served
-    like the challenger.
-    """
-    betas = recipe["beta"]
-    return float(betas.get(arm, betas[CHALLENGER]))

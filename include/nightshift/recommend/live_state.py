@@ -13,7 +13,8 @@ from typing import Any, Self
 from nightshift.errors import DatasetMissing
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
-from nightshift.recommend import ranker
+from nightshift.recommend.loading import as_served
+from nightshift.recommend.ranker import ModelRanker
 from nightshift.registry.alias import Alias
 from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import LINE_OF_ARM
@@ -50,7 +51,7 @@ class LiveState:
         recipe = lake.read_json(inputs["recipe"], "recipe.json")
         return cls(alias, state, inputs, Snapshot(lake, inputs["snapshot"]), recipe)
 
-    def ranker(self, lake: Lake, *, user_keys: Sequence[str] = ()) -> ranker.ModelRanker:
+    def ranker(self, lake: Lake, *, user_keys: Sequence[str] = ()) -> ModelRanker:
         """Ready to rank.
 
         Args:
@@ -61,15 +62,13 @@ class LiveState:
             ModelRejected: it fails its load check.
         """
         arm = next(name for name, line in LINE_OF_ARM.items() if line == self.alias.line)
-        return ranker.load(
+        return as_served(
             lake,
             self.manifest,
-            item_ids=self.snapshot.items["item_id"].to_list(),
-            vectors=read_vectors(lake, self.inputs["vectors"]),
-            beta=self.recipe["beta"][arm],
-            gamma=self.recipe["gamma"],
-            lean=self.recipe.get("lean", 0.0),
-            events=self.snapshot.item_events,
+            self.snapshot,
+            read_vectors(lake, self.inputs["vectors"]),
+            self.recipe,
+            arm,
             user_keys=user_keys,
             prefix=f"{self.alias.line}/",
         )

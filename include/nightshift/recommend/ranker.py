@@ -14,9 +14,9 @@ belong to the recipe; gamma is zero where the shop does not repeat.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +24,11 @@ import torch
 from torch import Tensor
 
 from nightshift.errors import ModelRejected
-from nightshift.lake import Lake
-from nightshift.manifest import Manifest
 from nightshift.ranking import Codes, Mask, Scores, held_block, top_of_tiles
-from nightshift.recommend.model import checkpoint
 from nightshift.recommend.model.checkpoint import Checkpoint
 from nightshift.recommend.model.features import Floats, check_finite
 from nightshift.recommend.ranking.neighbours import leaning
+from nightshift.recommend.ranking.newcomers import Newcomers
 from nightshift.recommend.ranking.user_side import check_codes, encoded, own_items, text_profiles
 from nightshift.recommend.samples.texts import Profiles, mixed
 from nightshift.recommend.search.hybrid import SearchModel
@@ -63,6 +61,7 @@ class ModelRanker:
         beta: float,
         gamma: float = 0.0,
         lean: float = 0.0,
+        new_every: int = 0,
         events: npt.NDArray[np.int64] | None = None,
         profiles: Profiles | None = None,
         user_keys: Sequence[str] = (),
@@ -71,7 +70,8 @@ class ModelRanker:
         """`profiles` are of customers by name; `user_keys` names those that histories have.
         Without `search` a query is ranked by the encoder's cosine and BM25 in equal parts.
 
-        `events` of each item say who leans on its neighbours (see `leaning`); None: nobody.
+        `events` of each item say who leans on its neighbours (see `leaning`), and for whom every
+        `new_every`-th place is kept (see `kept_places`); None: nobody.
 
         Raises:
             ModelRejected: the embeddings are not of this catalogue, or not of the model's encoder.
@@ -97,6 +97,9 @@ class ModelRanker:
             if events is not None:
                 self.leant = leaning(self.ranked, torch.from_numpy(self.shown), events, lean)
             self.placed = self.leant + stored.sample_deltas
+        self.newcomers = None
+        if events is not None and new_every:
+            self.newcomers = Newcomers.of(events > 0, new_every)
         self.queries = QueryRanker(stored, vectors, self.items, search)
         self.profiles = profiles
         if profiles is not None:
@@ -120,8 +123,13 @@ class ModelRanker:
             self.own_side(histories),
         )
 
-    def _scores(self, asked: _Asked, items: slice, where: torch.Tensor) -> Scores:
-        """Scores of some items, written to `where` [users, items of the slice]."""
+    def _scores(
+        self, asked: _Asked, items: slice | npt.NDArray[np.int64], where: torch.Tensor
+    ) -> Scores:
+        """Scores of some items, written to `where` [users, items asked for].
+
+        Of items by code, which are new ones, there are no own events to count.
+        """
         with torch.inference_mode():
             torch.mm(torch.from_numpy(asked.states), self.placed[items].T, out=where)
             if asked.profiles is not None:
@@ -129,20 +137,11 @@ class ModelRanker:
                 shown = torch.from_numpy(self.shown[items])
                 where.addmm_(torch.from_numpy(asked.profiles), shown.T)
             out: Scores = where.numpy()
-        if asked.own is not None:
+        if asked.own is not None and isinstance(items, slice):
             rows, codes, strength = asked.own
             some = (codes >= items.start) & (codes < items.stop)
             out[rows[some], codes[some] - items.start] += strength[some]
         return out
-
-    def scores_of(self, users: Histories) -> Callable[[slice], Scores]:
-        """The scores of any items for a block of users; the next call overwrites the last one's."""
-        asked = self._asked(users)
-
-        def of(items: slice) -> Scores:
-            return self._scores(asked, items, held_block(len(users), items.stop - items.start))
-
-        return of
 
     def states(self, histories: Histories) -> Floats:
         """The state after each history: [users, D].
@@ -226,20 +225,32 @@ class ModelRanker:
         codes, best = [], []
         for start in range(0, len(histories), block):
             part = histories.take(np.arange(start, min(start + block, len(histories))))
-            chosen, values = top_of_tiles(
-                self.scores_of(part),
-                part,
-                n_items,
-                k,
-                candidates=candidates,
-                exclude_seen=exclude_seen,
-                tile=tile,
-            )
+            chosen, values = self._top(part, k, candidates, exclude_seen, tile)
             codes.append(chosen)
             best.append(values)
         if not codes:
             return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
         return np.concatenate(codes), np.concatenate(best)
+
+    def _top(
+        self, users: Histories, k: int, candidates: Mask | None, exclude_seen: bool, tile: int
+    ) -> tuple[Codes, Scores]:
+        """`top_k` of one block of users."""
+        asked = self._asked(users)
+
+        def scores_of(items: slice) -> Scores:
+            return self._scores(asked, items, held_block(len(users), items.stop - items.start))
+
+        def of_new(places: slice) -> Scores:
+            assert self.newcomers is not None
+            some = self.newcomers.codes[places]
+            return self._scores(asked, some, held_block(len(users), len(some)))
+
+        rules: dict[str, Any] = {"candidates": candidates, "exclude_seen": exclude_seen}
+        best = top_of_tiles(scores_of, users, len(self.items), k, tile=tile, **rules)
+        if self.newcomers is not None:
+            best = self.newcomers.listed(best, of_new, users, tile=tile, **rules)
+        return best
 
     def rank_queries(
         self,
@@ -256,43 +267,3 @@ class ModelRanker:
         return self.queries.rank(
             query_vectors, k, texts=texts, indexes=indexes, wishes=wishes, candidates=candidates
         )
-
-
-def load(
-    lake: Lake,
-    manifest: Manifest,
-    *,
-    item_ids: Sequence[str],
-    vectors: Floats,
-    beta: float,
-    gamma: float = 0.0,
-    lean: float = 0.0,
-    events: npt.NDArray[np.int64] | None = None,
-    user_keys: Sequence[str] = (),
-    prefix: str = "",
-) -> ModelRanker:
-    """The ranker of a stored model for this catalogue.
-
-    Args:
-        item_ids: the snapshot's items in code order.
-        vectors: their sentence embeddings [items, width] (`snapshot.read_vectors`).
-        events: of each item before start: who leans on its neighbours.
-        user_keys: the snapshot's users in code order: whose profile is whose.
-        prefix: "" for an arm, "real/" or "blend/" for a line of a state.
-
-    Raises:
-        ModelRejected: see `checkpoint.load`, `ModelRanker` and `SearchModel.load`.
-        BadInput: an item's embedding is not finite.
-    """
-    stored = checkpoint.load(lake, manifest, list(item_ids), prefix=prefix)
-    return ModelRanker(
-        stored,
-        vectors,
-        beta=beta,
-        gamma=gamma,
-        lean=lean,
-        events=events,
-        profiles=Profiles.load(lake, manifest, prefix=prefix),
-        user_keys=user_keys,
-        search=SearchModel.load(lake, manifest, width=vectors.shape[1], prefix=prefix),
-    )

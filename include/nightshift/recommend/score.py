@@ -21,9 +21,10 @@ from nightshift import contracts
 from nightshift.compute import set_up_torch
 from nightshift.night import microseconds
 from nightshift.progress import Progress
-from nightshift.recommend import ranker
 from nightshift.recommend.explanations.explain import Explainer
+from nightshift.recommend.loading import as_served
 from nightshift.recommend.morning import extend
+from nightshift.recommend.ranker import ModelRanker
 from nightshift.registry.ad_copy import ad_copy_of
 from nightshift.registry.alias import WAITS, move_alias
 from nightshift.registry.serving import is_live, model_name
@@ -44,15 +45,13 @@ def run(ctx: StageContext) -> dict[str, Any]:
     line = state.stats["live_line"]
     arm = next(name for name, of in LINE_OF_ARM.items() if of == line)
     recipe = ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json")
-    champion = ranker.load(
+    champion = as_served(
         ctx.lake,
         state,
-        item_ids=snapshot.items["item_id"].to_list(),
-        vectors=read_vectors(ctx.lake, ctx.inputs["vectors"]),
-        beta=recipe["beta"][arm],
-        gamma=recipe["gamma"],
-        lean=recipe.get("lean", 0.0),
-        events=snapshot.item_events,
+        snapshot,
+        read_vectors(ctx.lake, ctx.inputs["vectors"]),
+        recipe,
+        arm,
         user_keys=snapshot.users["user_key"].to_list(),
         prefix=f"{line}/",
     )
@@ -80,7 +79,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def recommend(
-    ctx: StageContext, snapshot: Snapshot, champion: ranker.ModelRanker
+    ctx: StageContext, snapshot: Snapshot, champion: ModelRanker
 ) -> Iterator[pl.DataFrame]:
     """The top N of every user active lately, and why: a frame for each block of users.
 

@@ -213,12 +213,11 @@ def _levels(rows: Sequence[ResultRow], arm: str) -> list[str]:
 
 
 def _snippet(arm: str, dataset: str, partition: str, prefix: str) -> list[str]:
-    beta = arm if arm == CONTROL else CHALLENGER
     return f'''\
 import numpy as np
 
 from nightshift.lake import Lake
-from nightshift.recommend import ranker
+from nightshift.recommend.loading import as_served
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot, read_vectors
 
@@ -226,17 +225,8 @@ lake = Lake.of(Settings.load())
 stored = lake.get("{dataset}", "{partition}")
 snapshot = Snapshot(lake, lake.get_ref(stored.inputs["snapshot"]))
 recipe = lake.read_json(lake.get_ref(stored.inputs["recipe"]), "recipe.json")
-model = ranker.load(
-    lake,
-    stored,
-    item_ids=snapshot.items["item_id"].to_list(),
-    vectors=read_vectors(lake, lake.get_ref(stored.inputs["vectors"])),
-    beta=recipe["beta"]["{beta}"],
-    gamma=recipe["gamma"],
-    lean=recipe.get("lean", 0.0),
-    events=snapshot.item_events,
-    prefix="{prefix}",
-)
+vectors = read_vectors(lake, lake.get_ref(stored.inputs["vectors"]))
+model = as_served(lake, stored, snapshot, vectors, recipe, "{arm}", prefix="{prefix}")
 codes, scores = model.top_k(
     snapshot.histories.take(np.arange(1)), 10, candidates=~snapshot.withheld, exclude_seen=False
 )

@@ -27,6 +27,12 @@ class ShopSettings(Section):
     target_kinds: tuple[str, ...] | None = Field(
         None, description="event kinds that count as a positive target"
     )
+    new_every: int = Field(
+        0,
+        ge=0,
+        description="of so many places of a list one is kept for an item nobody has bought yet, "
+        "the last of them, where none ranks higher by itself; 0: none",
+    )
 
 
 class NightSettings(Section):

@@ -26,6 +26,7 @@ from nightshift.recommend.exports.layout import (
 from nightshift.recommend.exports.tables import Arrays, Table, stored_table
 from nightshift.recommend.model.features import Floats
 from nightshift.recommend.model.ids import unpack
+from nightshift.recommend.ranking.newcomers import Newcomers
 from nightshift.recommend.ranking.user_side import encoded, own_items, recent_items
 from nightshift.settings import ModelSettings
 from nightshift.snapshot import Histories
@@ -46,6 +47,7 @@ class ExportedRanker:
     wide: Table  # [items, D], or [items, D + P] with a text part
     items: Table | None  # [items, D]; None: the first D columns of `wide`
     features: Table | None  # [items, P]; None: the other columns of `wide`
+    newcomers: Newcomers | None
 
     @property
     def model(self) -> ModelSettings:
@@ -91,20 +93,15 @@ class ExportedRanker:
         codes, best = [np.zeros((0, k), np.int32)], [np.zeros((0, k), np.float32)]
         for start in range(0, len(histories), _BLOCK):
             part = histories.take(np.arange(start, min(start + _BLOCK, len(histories))))
-            chosen, values = top_of_tiles(
-                self._scores(part),
-                part,
-                len(self.item_ids),
-                k,
-                candidates=candidates,
-                exclude_seen=exclude_seen,
-                tile=_TILE,
-            )
+            chosen, values = self._top(part, k, candidates, exclude_seen)
             codes.append(chosen)
             best.append(values)
         return np.concatenate(codes), np.concatenate(best)
 
-    def _scores(self, users: Histories) -> Callable[[slice], Scores]:
+    def _top(
+        self, users: Histories, k: int, candidates: Mask | None, exclude_seen: bool
+    ) -> tuple[Codes, Scores]:
+        """`top_k` of one block of users."""
         queries, gamma = self.queries(users), self.config["gamma"]
         own = own_items(users) if gamma else None
 
@@ -116,7 +113,16 @@ class ExportedRanker:
                 scores[rows[some], codes[some] - items.start] += np.float32(gamma) * strength[some]
             return scores
 
-        return scores_of
+        def of_new(places: slice) -> Scores:
+            assert self.newcomers is not None
+            scores: Scores = queries @ self.wide.rows(self.newcomers.codes[places]).T
+            return scores
+
+        rules: dict[str, Any] = {"candidates": candidates, "exclude_seen": exclude_seen}
+        best = top_of_tiles(scores_of, users, len(self.item_ids), k, tile=_TILE, **rules)
+        if self.newcomers is not None:
+            best = self.newcomers.listed(best, of_new, users, tile=_TILE, **rules)
+        return best
 
 
 def load(
@@ -215,7 +221,16 @@ def _assemble(folder: Path, config: dict[str, Any], threads: int) -> ExportedRan
         wide,
         others.get("items"),
         others.get("features"),
+        _newcomers(arrays, n_items, int(config.get("new_every", 0))),
     )
+
+
+def _newcomers(arrays: Arrays, n_items: int, every: int) -> Newcomers | None:
+    if not every:
+        return None
+    if arrays["new"].shape != (n_items,):
+        raise ValueError(f"new is {arrays['new'].shape}, not {n_items} items")
+    return Newcomers.of(arrays["new"] == 0, every)
 
 
 def _encoder(folder: Path, config: dict[str, Any], threads: int) -> Encode:

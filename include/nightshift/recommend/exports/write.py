@@ -93,6 +93,7 @@ def _write(ranker: ModelRanker, folder: Path, to: Format, source: dict[str, Any]
         "items": len(ranker.items),
         "beta": float(ranker.beta),
         "gamma": float(ranker.gamma),
+        "new_every": ranker.newcomers.every if ranker.newcomers is not None else 0,
         "text_scale": text_scale,
         "files": files,
     }
@@ -116,6 +117,8 @@ def catalogue(ranker: ModelRanker, precision: Precision) -> tuple[Arrays, float]
         arrays |= _table(items, precision).arrays("items")
     if ranker.beta and ranker.shown is not ranker.features:
         arrays |= _table(ranker.features, precision).arrays("features")
+    if ranker.newcomers is not None:
+        arrays["new"] = ranker.newcomers.is_new.astype(np.uint8)
     arrays["item_ids"] = np.frombuffer(pack(ranker.stored.item_ids), dtype=np.uint8)
     return arrays, scale
 
