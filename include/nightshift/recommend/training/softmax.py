@@ -23,7 +23,6 @@ def softmax_loss(
     own: Tensor,
     places: Tensor,
     *,
-    bias: Tensor | None = None,
     weights: Tensor | None = None,
     precision: torch.dtype = torch.float32,
 ) -> Tensor:
@@ -35,12 +34,10 @@ def softmax_loss(
         own: logits of a row's own candidates [T, H]; the first is its target, -inf is none.
         places: where the target stands in the table, -1 where it does not [T]: it is no negative
             of itself.
-        bias: added to the table's logits [V], without a gradient: minus the logarithm of the
-            chance that an item is in the table (Bengio & Senécal, 2008).
         weights: of the rows [T]; None: 1.
         precision: of the products; sums are of single precision.
     """
-    loss: Tensor = _SoftmaxLoss.apply(states, table, own, places, bias, weights, precision)
+    loss: Tensor = _SoftmaxLoss.apply(states, table, own, places, weights, precision)
     return loss
 
 
@@ -54,7 +51,6 @@ class _SoftmaxLoss(torch.autograd.Function):  # type: ignore[misc]
         table: Tensor,
         own: Tensor,
         places: Tensor,
-        bias: Tensor | None,
         weights: Tensor | None,
         precision: torch.dtype,
     ) -> Tensor:
@@ -67,8 +63,6 @@ class _SoftmaxLoss(torch.autograd.Function):  # type: ignore[misc]
         for start in range(0, len(rows), size):
             block = slice(start, min(start + size, len(rows)))
             logits = torch.mm(rows[block], items.T, out=held[: block.stop - start])
-            if bias is not None:
-                logits += bias
             inside = places[block]
             here = torch.nonzero(inside >= 0)[:, 0]
             logits[here, inside[here]] = float("-inf")
@@ -92,4 +86,4 @@ class _SoftmaxLoss(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        return (*(gradient * each for each in ctx.saved_tensors), None, None, None, None)
+        return (*(gradient * each for each in ctx.saved_tensors), None, None, None)
