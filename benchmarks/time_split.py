@@ -31,22 +31,24 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmarks.common import finish, say
+from benchmarks.time_split_measures import METRICS, mean, rows_of
 from nightshift import stages
 from nightshift.commands.benchmark import long_night
 from nightshift.evaluate.baselines import baselines
 from nightshift.evaluate.judge import judge, user_metrics
 from nightshift.evaluate.window import Window, read_window
-from nightshift.intervals import Interval, paired_bootstrap
 from nightshift.lake import Lake
 from nightshift.night import Night, microseconds
 from nightshift.nights import run_parts
 from nightshift.ranking import Codes, Mask, Ranker, Scores
 from nightshift.recommend.loading import as_served
+from nightshift.recommend.ranking.newcomers import Newcomers
 from nightshift.recommend.tune import inner_night
 from nightshift.settings import Settings
 from nightshift.snapshot import Histories, Snapshot, read_vectors
 
-OURS = "nightshift"
+OURS, KEPT = "nightshift", "nightshift, one place in ten for new items"
+KEPT_EVERY = 10
 WITHHELD = {"share": 0.1, "salt": 1}
 DEPTH = 100
 """Items a peer lists of each customer: enough to find ten natural ones among them."""
@@ -65,7 +67,6 @@ PEERS: dict[str, list[dict[str, Any]]] = {
     "esasrec": [_SASREC | {"epochs": epochs} for epochs in (5, 15)],
 }
 """Settings tried on the inner night, those of one peer in a list."""
-METRICS = ("ndcg@10", "recall@10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,10 @@ def figures(split: Split, ranker: Ranker, arm: str, seed: int | None) -> pl.Data
 
 
 def ours(settings: Settings, night: Night, split: Split) -> Iterator[pl.DataFrame]:
-    """The control of every seed, with the weights that the inner night chose."""
+    """The control of every seed, with the weights that the inner night chose.
+
+    Each is judged once more with places kept for new items: a shop's choice, not a tuned one.
+    """
     lake, of_night = Lake.of(settings), f"night={night.key}"
     recipe = lake.read_json(lake.get("recipe", of_night), "recipe.json")
     for seed in settings.finetune.seeds:
@@ -134,6 +138,8 @@ def ours(settings: Settings, night: Night, split: Split) -> Iterator[pl.DataFram
             lake, model, split.snapshot, split.vectors, recipe, "control", user_keys=users
         )
         yield figures(split, ranker, OURS, seed)
+        ranker.newcomers = Newcomers.of(split.snapshot.item_events > 0, KEPT_EVERY)
+        yield figures(split, ranker, KEPT, seed)
 
 
 def peer(
@@ -187,59 +193,10 @@ def best_options(asked: argparse.Namespace, inner: Split, name: str) -> dict[str
     found = []
     for options in PEERS[name]:
         frame = figures(inner, peer(asked, inner, name, options, 0), name, 0)
-        value = _mean(frame, "overall", "ndcg@10")
+        value = mean(frame, "overall", "ndcg@10")
         say(f"{name} on the inner night: {value:.4f} with {options}")
         found.append((value, options))
     return max(found, key=lambda pair: pair[0])[1]
-
-
-def _mean(frame: pl.DataFrame, slice_: str, metric: str) -> float:
-    part = frame.filter((pl.col("slice") == slice_) & (pl.col("metric") == metric))
-    return float(part["value"].mean() or 0.0)  # type: ignore[arg-type]
-
-
-def rows_of(frame: pl.DataFrame, data: str) -> list[dict[str, Any]]:
-    """Means of every arm, and what ours has over each other, paired by user."""
-    averaged = frame.group_by("arm", "user_key", "slice", "metric").agg(pl.col("value").mean())
-    rows: list[dict[str, Any]] = []
-    for (slice_, metric), part in sorted(averaged.group_by("slice", "metric")):
-        if metric not in METRICS:
-            continue
-        wide = part.pivot(on="arm", index="user_key", values="value").sort("user_key")
-        for arm in [c for c in wide.columns if c != "user_key"]:
-            base = {"data": data, "slice": slice_, "metric": metric, "n": wide.height}
-            mean = float(wide[arm].mean())  # type: ignore[arg-type]
-            rows.append(base | {"arm": arm, "value": round(mean, 5)})
-            if arm == OURS:
-                continue
-            theirs, mine = wide[arm].to_numpy(), wide[OURS].to_numpy()
-            found = paired_bootstrap(mine - theirs, theirs, seed=0)
-            rows.append(
-                base
-                | {
-                    "arm": OURS,
-                    "against": arm,
-                    "value": round(found.value, 5),
-                    "value_ci95": [round(found.value_low, 5), round(found.value_high, 5)],
-                    "relative": found.relative and round(found.relative, 4),
-                    "ci95": None
-                    if found.low is None
-                    else [round(found.low, 4), round(found.high or 0, 4)],
-                }
-            )
-    return rows
-
-
-def _compared(found: Interval) -> dict[str, Any]:
-    def rounded(*values: float | None) -> list[float] | None:
-        return None if None in values else [round(float(v or 0), 5) for v in values]
-
-    return {
-        "value": round(found.value, 5),
-        "value_ci95": rounded(found.value_low, found.value_high),
-        "relative": found.relative,
-        "ci95": rounded(found.low, found.high),
-    }
 
 
 def run(asked: argparse.Namespace, settings: Settings) -> list[dict[str, Any]]:
@@ -282,9 +239,9 @@ def run(asked: argparse.Namespace, settings: Settings) -> list[dict[str, Any]]:
     for slice_ in ("overall", "warm", "tail", "cold"):
         for arm in frame["arm"].unique(maintain_order=True):
             mine = frame.filter(pl.col("arm") == arm)
-            shown = "  ".join(f"{m} {_mean(mine, slice_, m):.4f}" for m in METRICS)
+            shown = "  ".join(f"{m} {mean(mine, slice_, m):.4f}" for m in METRICS)
             say(f"{slice_:8} {arm:18} {shown}")
-    return rows_of(frame, asked.shop)
+    return rows_of(frame, asked.shop, (OURS, KEPT))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
