@@ -14,13 +14,8 @@ has ranked is kept in `--home`, so a run that was stopped goes on.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +26,7 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmarks.common import finish, say
+from benchmarks.peer_lists import SASREC, Peers
 from benchmarks.time_split_measures import METRICS, mean, rows_of
 from nightshift import stages
 from nightshift.commands.benchmark import long_night
@@ -50,12 +46,6 @@ from nightshift.snapshot import Histories, Snapshot, read_vectors
 OURS, KEPT = "nightshift", "nightshift, one place in ten for new items"
 KEPT_EVERY = 10
 WITHHELD = {"share": 0.1, "salt": 1}
-DEPTH = 100
-"""Items a peer lists of each customer: enough to find ten natural ones among them."""
-_SASREC = {
-    "n_heads": 1, "n_blocks": 1, "n_factors": 128, "dropout_rate": 0.2, "lr": 1e-3,
-    "batch_size": 128, "loss": "sampled_softmax", "n_negatives": 256, "session_max_len": 50,
-}  # fmt: skip
 PEERS: dict[str, list[dict[str, Any]]] = {
     "als": [
         {"factors": factors, "iterations": 15, "regularization": regularization, "alpha": alpha}
@@ -63,8 +53,8 @@ PEERS: dict[str, list[dict[str, Any]]] = {
         for regularization in (0.01, 1.0)
         for alpha in (1.0, 10.0)
     ],
-    "sasrec": [_SASREC | {"epochs": epochs} for epochs in (5, 15)],
-    "esasrec": [_SASREC | {"epochs": epochs} for epochs in (5, 15)],
+    "sasrec": [SASREC | {"epochs": epochs} for epochs in (5, 15)],
+    "esasrec": [SASREC | {"epochs": epochs} for epochs in (5, 15)],
 }
 """Settings tried on the inner night, those of one peer in a list."""
 
@@ -146,46 +136,20 @@ def peer(
     asked: argparse.Namespace, split: Split, name: str, options: dict[str, Any], seed: int
 ) -> Lists:
     """What a peer ranks after it has learnt the split's histories."""
-    key = json.dumps([split.snapshot.manifest.digest, name, options, seed], sort_keys=True)
-    folder = asked.home / "peers" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    if not (folder / "done.json").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        _write_task(asked, split, name, options, seed, folder)
-        script = Path(__file__).parent / "peers" / "sequences.py"
-        started = time.monotonic()
-        with (folder / "log.txt").open("w") as log:
-            subprocess.run(
-                [str(asked.peers), str(script), str(folder)], stdout=log, stderr=log, check=True
-            )
-        say(f"{name} {options}: {time.monotonic() - started:.0f} s")
-    frame = pl.read_csv(folder / "lists.csv")
-    ranked = np.full((split.snapshot.users.height, DEPTH), -1, dtype=np.int32)
-    ranked[frame["user"].to_numpy(), frame["rank"].to_numpy() - 1] = frame["item"].to_numpy()
-    return Lists(ranked)
-
-
-def _write_task(
-    asked: argparse.Namespace,
-    split: Split,
-    name: str,
-    options: dict[str, Any],
-    seed: int,
-    folder: Path,
-) -> None:
-    window, histories = split.window, split.snapshot.histories
-    task = {"peer": name, "options": options, "seed": seed, "threads": asked.threads, "k": DEPTH}
-    (folder / "task.json").write_text(json.dumps(task | {"seen": not window.repeats}))
-    users = np.repeat(np.arange(len(histories)), histories.lengths)
-    place = np.arange(len(users)) - np.repeat(histories.indptr[:-1], histories.lengths)
-    pl.DataFrame({"user": users, "item": histories.items, "position": place}).write_csv(
-        folder / "train.csv"
-    )
-    known = window.histories.users
+    known = split.window.histories.users
     assert known is not None
-    some = known[(known >= 0) & (window.histories.lengths > 0)]
-    pl.DataFrame({"user": some}).write_csv(folder / "users.csv")
-    pl.DataFrame({"item": np.unique(histories.items)}).write_csv(folder / "items.csv")
+    some = known[(known >= 0) & (split.window.histories.lengths > 0)]
+    return Lists(
+        Peers(asked.peers, asked.home / "peers", asked.threads).lists(
+            split.snapshot.manifest.digest,
+            name,
+            options,
+            seed,
+            learnt=split.snapshot.histories,
+            users=some,
+            exclude_seen=not split.window.repeats,
+        )
+    )
 
 
 def best_options(asked: argparse.Namespace, inner: Split, name: str) -> dict[str, Any]:
