@@ -18,12 +18,14 @@ from small_models import (
 
 from nightshift.compute import set_up_torch
 from nightshift.recommend.model.id_deltas import IdDeltas
+from nightshift.recommend.model.signals import Signals
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.training import loop as training
 from nightshift.recommend.training.averaging import Average
 from nightshift.recommend.training.loop import train
-from nightshift.recommend.training.steps import Plan, TrainingSet
-from nightshift.recommend.training.windows import Windows
+from nightshift.recommend.training.loss import Piece, rows_loss
+from nightshift.recommend.training.steps import Items, Plan, Rows, TrainingSet, draw
+from nightshift.recommend.training.windows import Windows, batches
 from nightshift.settings import Settings
 from shop_by_hand import histories
 
@@ -278,3 +280,42 @@ def test_negatives_count_as_many_as_asked():
         assert trained(untrained, vectors, data, steps=1, **plan)[0] == pytest.approx(
             loss, abs=2e-5
         )
+
+
+def test_rows_cut_by_length_cost_what_they_cost_whole():
+    """Pieces are a way to compute: the loss and every gradient are those of one padded block."""
+    rng = np.random.default_rng(1)
+    lists = [rng.integers(0, 30, rng.integers(1, 9)).tolist() for _ in range(13)]
+    stored, vectors = fresh(30, dropout=0.0, id_dropout=0.0)
+    data = training_set(histories(lists))
+    step = next(draw(data, Plan(1, 1e-2, 13, 20, seed=0), 30, 0.0))
+    items = stored.model.items(torch.from_numpy(stored.features(vectors)), stored.deltas).detach()
+    (pieces,) = step.groups
+    assert len(pieces) > 2
+    assert len({piece.items.inputs.shape[1] for piece in pieces}) > 1
+    (batch,) = itertools.islice(batches(data.windows, 13, np.random.default_rng([0, 1])), 1)
+    whole = Rows(
+        Items(batch.inputs, batch.targets, pieces[0].items.negatives),
+        batch.lengths,
+        Signals(batch.signals.kinds * 0, batch.signals.gaps * 0),
+    )
+    found = []
+    for rows in (
+        [whole],
+        [p._replace(signals=Signals(*(s * 0 for s in p.signals))) for p in pieces],
+    ):
+        vectors_of = items.clone().requires_grad_()
+        stored.model.zero_grad()
+        loss = rows_loss(
+            stored.model,
+            vectors_of,
+            [Piece(each, None, 0) for each in rows],
+            None,
+            negative_mass=0,
+            precision=torch.float32,
+        )
+        loss.backward()
+        slopes = [p.grad.clone() for p in stored.model.parameters() if p.grad is not None]
+        found.append([loss.detach(), vectors_of.grad, *slopes])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)

@@ -21,8 +21,17 @@ from nightshift.progress import Progress
 from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.model.network import Recommender
 from nightshift.recommend.training.averaging import Average
-from nightshift.recommend.training.loss import rows_loss
-from nightshift.recommend.training.steps import Plan, Rows, Step, TrainingSet, draw, placed, recode
+from nightshift.recommend.training.loss import Piece, rows_loss
+from nightshift.recommend.training.steps import (
+    Groups,
+    Plan,
+    Rows,
+    Step,
+    TrainingSet,
+    draw,
+    placed,
+    recode,
+)
 from nightshift.recommend.training.world import ALONE, World
 
 _WARM_UP = 0.05
@@ -30,9 +39,9 @@ _WARM_UP = 0.05
 _MAX_NORM = 1.0
 _ID_SPREAD = 0.02
 """Standard deviation of an id that starts without text to start from (BERT's)."""
-_DICE_OF_ITEMS = 1 << 42
-_DICE_APART = 1 << 40
-"""Between the dropout's seeds of real and synthetic rows: farther than any run has steps."""
+_DICE_OF_PIECES, _DICE_APART, _DICE_OF_ITEMS = 1 << 48, 1 << 54, 1 << 56
+"""Between the dropout's seeds of a step's pieces, of its real and synthetic rows, and of its items:
+farther than any run has steps."""
 
 
 @out_of_memory()
@@ -132,13 +141,7 @@ class _Run:
         self.average.look(number)
         return float(loss)
 
-    def _backward(
-        self,
-        rows: Tensor | slice,
-        given: Tensor,
-        groups: tuple[Rows, ...],
-        seed: int,
-    ) -> Tensor:
+    def _backward(self, rows: Tensor | slice, given: Tensor, groups: Groups, seed: int) -> Tensor:
         """Gradients of this rank's rows; returns their share of the real rows' mean loss.
 
         What synthetic rows cost is divided by the number of the real targets: they come on top,
@@ -149,28 +152,20 @@ class _Run:
             given: what is shown of their id parts [n, D].
             seed: of the dropout.
         """
-        wanted = int((groups[0].items.targets >= 0).sum())
-        parts = [self.world.part(len(group.lengths)) for group in groups]
-        if self.world.size > 1:
-            groups = tuple(
-                group if part is None else group.of(part)
-                for group, part in zip(groups, parts, strict=True)
-            )
+        wanted = sum(int((piece.items.targets >= 0).sum()) for piece in groups[0])
         torch.manual_seed(seed + _DICE_OF_ITEMS)
         vectors = F.dropout(
             self.model.items(self.features[rows], given), self.model.settings.item_dropout
         )
         pool = len(self.data.negative_pool) if self.codes is not None else None
         sums = []
-        for number, (group, part) in enumerate(zip(groups, parts, strict=True)):
-            # Dice of its own for each group: the real rows' fall as they do without the others.
-            torch.manual_seed(seed + number * _DICE_APART)
-            if len(group.lengths):
+        for number, group in enumerate(groups):
+            pieces = self._mine(group, seed + number * _DICE_APART)
+            if pieces:
                 loss = rows_loss(
                     self.model,
                     vectors,
-                    group,
-                    part,
+                    pieces,
                     pool,
                     negative_mass=self.plan.negative_mass,
                     precision=self.precision,
@@ -181,6 +176,17 @@ class _Run:
         torch.stack([each for _, each in sums]).sum().backward()
         zero = torch.zeros((), device=self.device)
         return sum((each.detach() for n, each in sums if not n), zero)
+
+    def _mine(self, group: tuple[Rows, ...], seed: int) -> list[Piece]:
+        """This rank's rows of each piece, and dice of its own for each: they fall as they do
+        without the others."""
+        found = []
+        for number, rows in enumerate(group):
+            part = self.world.part(len(rows.lengths))
+            mine = rows if part is None else rows.of(part.rows)
+            if len(mine.lengths):
+                found.append(Piece(mine, part, seed + number * _DICE_OF_PIECES))
+        return found
 
     def end(self) -> None:
         """Bring home what was learnt."""

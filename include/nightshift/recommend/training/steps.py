@@ -7,7 +7,7 @@ sequences draws the very batches, negatives and masks of an arm without.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.recommend.model.signals import Signals
-from nightshift.recommend.training.windows import Batch, Part, SampleWindows, Windows, batches
+from nightshift.recommend.training.windows import Batch, SampleWindows, Windows, batches
 
 _Ints = npt.NDArray[Any]
 
 _HARD_PER_STEP = 4
+_HALVINGS = 4
+"""Pieces of a step's rows at most: a half, a quarter, and two eighths."""
 _UNTOLD = 0.1
 """Share of the real windows that are read without kinds and times: a history that comes with a
 request, or the context of a sample, may not tell them either."""
@@ -115,9 +117,9 @@ class Rows(NamedTuple):
     signals: Signals
     weights: npt.NDArray[np.float32] | None = None  # [B] of their losses; None: 1
 
-    def of(self, part: Part) -> Rows:
-        """Those of one rank."""
-        some, items = part.rows, self.items
+    def of(self, some: slice) -> Rows:
+        """Some of them."""
+        items = self.items
         hard = None if items.hard is None else items.hard[some]
         return Rows(
             Items(items.inputs[some], items.targets[some], items.negatives, hard),
@@ -126,12 +128,37 @@ class Rows(NamedTuple):
             None if self.weights is None else self.weights[some],
         )
 
+    def narrowed(self) -> Rows:
+        """As wide as the longest of them."""
+        width = int(self.lengths.max(initial=0))
+        items, signals = self.items, self.signals
+        return self._replace(
+            items=items._replace(
+                inputs=items.inputs[:, :width], targets=items.targets[:, : width + 1]
+            ),
+            signals=Signals(signals.kinds[:, :width], signals.gaps[:, : width + 1]),
+        )
+
+    def pieces(self) -> tuple[Rows, ...]:
+        """Cut by length, so short histories are not filled up to the longest.
+
+        Rows come with the short ones first; each piece is half of what is left, so that the few
+        longest are filled up among themselves. A step learns from all pieces at once: steps whose
+        rows were all of like length would weigh what short histories want more than what long ones
+        do, and learn worse (docs/recommender.md).
+        """
+        many = len(self.lengths)
+        ends = [many - (many >> halvings) for halvings in range(1, _HALVINGS)] + [many]
+        cuts = [0, *dict.fromkeys(end for end in ends if end), many]
+        parts = (self.of(slice(first, end)) for first, end in itertools.pairwise(cuts))
+        return tuple(part.narrowed() for part in parts if len(part.lengths))
+
 
 class Step(NamedTuple):
     """What is drawn for one step: the same on every rank."""
 
-    groups: tuple[Rows, ...]
-    """The real rows, then the synthetic ones if there are any."""
+    groups: tuple[tuple[Rows, ...], ...]
+    """The real rows, then the synthetic ones if there are any, each in pieces of like length."""
     shown: npt.NDArray[np.bool_]  # [items] the others are shown by text alone
 
 
@@ -152,12 +179,12 @@ def draw(data: TrainingSet, plan: Plan, n_items: int, id_dropout: float) -> Iter
         items = Items(batch.inputs, batch.targets, negatives, hard)
         told = rng[_TOLD].random(len(batch.lengths)) >= _UNTOLD
         signals = Signals(*(each * told[:, None] for each in batch.signals))
-        groups = [Rows(items, batch.lengths, signals)]
+        groups = [Rows(items, batch.lengths, signals).pieces()]
         if data.extra is not None and synthetic is not None:
             made = next(synthetic)
             items = Items(made.inputs, made.targets, negatives)
             weights = data.extra.weights[made.users]
-            groups.append(Rows(items, made.lengths, made.signals, weights))
+            groups.append(Rows(items, made.lengths, made.signals, weights).pieces())
         yield Step(tuple(groups), shown)
 
 
@@ -176,17 +203,23 @@ def _draw_hard(table: npt.NDArray[np.int32], rng: np.random.Generator) -> npt.ND
     return np.take_along_axis(table, place, axis=1)
 
 
-def placed(groups: Sequence[Rows], place_of: _Ints) -> tuple[Rows, ...]:
+Groups = tuple[tuple[Rows, ...], ...]
+
+
+def placed(groups: Groups, place_of: _Ints) -> Groups:
     """Every code as its place in a table that has them all (-1 stays -1)."""
-    return tuple(
-        rows._replace(items=rows.items.mapped(lambda a: np.where(a >= 0, place_of[a], -1)))
-        for rows in groups
-    )
+
+    def change(array: _Ints) -> _Ints:
+        return np.where(array >= 0, place_of[array], -1)
+
+    return _mapped(groups, change)
 
 
-def recode(groups: Sequence[Rows]) -> tuple[_Ints, tuple[Rows, ...]]:
+def recode(groups: Groups) -> tuple[_Ints, Groups]:
     """The distinct items of some rows, and every array as places among them (-1 stays -1)."""
-    arrays = [array for rows in groups for array in rows.items if array is not None]
+    arrays = [
+        array for rows in itertools.chain(*groups) for array in rows.items if array is not None
+    ]
     flat = np.concatenate([array.ravel() for array in arrays]).astype(np.int64)
     distinct, inverse = np.unique(flat, return_inverse=True)
     if distinct[0] < 0:
@@ -196,6 +229,10 @@ def recode(groups: Sequence[Rows]) -> tuple[_Ints, tuple[Rows, ...]]:
         inverse[end - array.size : end].reshape(array.shape)
         for array, end in zip(arrays, ends, strict=True)
     )
-    return distinct, tuple(
-        rows._replace(items=rows.items.mapped(lambda _: next(coded))) for rows in groups
+    return distinct, _mapped(groups, lambda _: next(coded))
+
+
+def _mapped(groups: Groups, change: Callable[[_Ints], _Ints]) -> Groups:
+    return tuple(
+        tuple(rows._replace(items=rows.items.mapped(change)) for rows in group) for group in groups
     )

@@ -1,8 +1,7 @@
 """Training rows as windows: a stretch of one user's history and the positions that count.
 
 A window holds up to `max_length + 1` consecutive items: all but the last are inputs, each item
-is the target of the position before it. Windows of like length share a batch, so short
-histories are not filled up to the longest.
+is the target of the position before it.
 """
 
 from __future__ import annotations
@@ -19,9 +18,6 @@ from nightshift.snapshot import Histories
 
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
-
-_POOL_BATCHES = 16
-"""Windows are sorted by length inside pools of this many batches; pools are drawn at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +127,16 @@ class Windows:
 
 
 def batches(windows: Windows, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """Batches without end: every window once an epoch, in a seeded order."""
+    """Batches without end: every window once an epoch, in a seeded order.
+
+    Which windows share a batch is chance alone; inside it the short ones come first.
+    """
     lengths = windows.last - windows.first
     while True:
         order = rng.permutation(len(windows))
-        pools = [
-            order[i : i + size * _POOL_BATCHES] for i in range(0, len(order), size * _POOL_BATCHES)
-        ]
-        rows = [
-            pool[np.argsort(lengths[pool], kind="stable")][i : i + size]
-            for pool in pools
-            for i in range(0, len(pool), size)
-        ]
-        for i in rng.permutation(len(rows)):
-            yield windows.batch(rows[i])
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            yield windows.batch(rows[np.argsort(lengths[rows], kind="stable")])
 
 
 @dataclass(frozen=True, slots=True)
