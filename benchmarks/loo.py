@@ -1,108 +1,93 @@
-"""Leave-one-out on the files behind the published figures, every item ranked.
+"""Leave-one-out on the files behind published figures, every item ranked.
 
     make bench NAME=loo ARGS='FILE… --seeds 0 1 2'
+    make bench NAME=loo ARGS='interactions.csv.gz --items items.csv.gz --peers PYTHON'
 
-`FILE` is one of S3-Rec's (Zhou et al., 2020): a user a line, items in order. The last is the test
-item, the one before it the validation item; the history is masked; items are ids alone, without
-text and without samples. Nothing is trained on the validation items, which stand in the history
-when the test items are ranked. Hyperparameters are `CHOSEN`: by NDCG@10 of the validation items
-(`--validate` with `--set` tries others, and says nothing of the test items). A finished run is
-kept in `--home` and not run again.
+A text `FILE` is one of S3-Rec's (Zhou et al., 2020): a user a line, items in order; items are ids
+alone, without text and without samples. A CSV has user_id, item_id and timestamp, and with
+`--items` (item_id, title) items have text. A user's last item is the test item, the one before it
+the validation item; the history is masked. Nothing is trained on the validation items, which stand
+in the history when the test items are ranked. Hyperparameters are `CHOSEN` and `WITH_TEXT`: by
+NDCG@10 of the validation items (`--validate` with `--set` tries others, and says nothing of the
+test items). `PYTHON` has `rectools[torch]`. A finished run is kept in `--home` and not run again.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
 import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import torch
 
 from benchmarks.common import finish, say
-from nightshift import metrics
+from benchmarks.loo_measures import K, Split, judged
+from benchmarks.peer_lists import SASREC, Peers
 from nightshift.compute import bind_torch, precision
+from nightshift.lake import Lake
 from nightshift.recommend.model import checkpoint
 from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.samples.arms import known_items
+from nightshift.recommend.samples.texts import embedding
 from nightshift.recommend.training.loop import train
 from nightshift.recommend.training.steps import Plan, TrainingSet
 from nightshift.recommend.training.windows import Windows
-from nightshift.settings import ModelSettings
-from nightshift.snapshot import Histories
+from nightshift.settings import ModelSettings, Settings
 
-K = 10
+OURS = "nightshift"
 CHOSEN: dict[str, float | str] = {
     "dim": 256, "layers": 1, "heads": 1, "dropout": 0.5, "layer": "sasrec", "feedforward": 4,
     "item_dropout": 0.3, "negatives": 0, "mass": 256, "epochs": 50, "batch": 128, "rate": 1e-3,
-    "average": 0.998, "falls": 0,
+    "average": 0.998, "falls": 0, "features": 0, "id_norm": 1.0, "id_dropout": 0.0,
 }  # fmt: skip
+WITH_TEXT = CHOSEN | {"features": 384}
+BETAS = (0.0, 2.5, 5.0, 10.0, 20.0)
+"""Serve-time text blends tried on the validation items, with text."""
+PEER_EPOCHS = (5, 10)
+"""Of RecTools' models, tried on the validation items."""
 PUBLISHED = {"Beauty": (0.0928, 0.0531), "Sports_and_Outdoors": (0.0569, 0.0323)}
 """The best published Recall@10 and NDCG@10 of SASRec with sampled softmax and of eSASRec:
 github.com/blondered/transformer_benchmark."""
-_MODEL = ("dim", "layers", "heads", "dropout", "item_dropout", "layer", "feedforward")
+_MODEL = (
+    "dim", "layers", "heads", "dropout", "item_dropout", "layer", "feedforward", "features",
+    "id_norm", "id_dropout",
+)  # fmt: skip
+_WHOLE = ("dim", "layers", "heads", "feedforward", "features")
+_LENGTH = 50
+_VALIDATION, _TEST = 2, 1
+"""How far from the end the judged item is."""
+Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Flat items of all users, oldest first, and where each user's lie."""
+class Data(NamedTuple):
+    """A file, and what is known of its items."""
 
-    items: npt.NDArray[np.int32]
-    indptr: npt.NDArray[np.int64]
-
-    @classmethod
-    def read(cls, path: Path) -> Split:
-        opened = gzip.open if path.suffix == ".gz" else open
-        with opened(path, "rt") as lines:
-            rows = [np.array(line.split()[1:], dtype=np.int32) for line in lines]
-        ends = np.cumsum([0, *(len(row) for row in rows)])
-        _, codes = np.unique(np.concatenate(rows), return_inverse=True)
-        return cls(codes.astype(np.int32), ends)
-
-    @property
-    def n_items(self) -> int:
-        return int(self.items.max()) + 1
-
-    def times(self, copies: int) -> Split:
-        """The same users so many times, as if each were several people."""
-        lengths = np.tile(np.diff(self.indptr), copies)
-        return Split(np.tile(self.items, copies), np.concatenate([[0], np.cumsum(lengths)]))
-
-    def before(self, last: int) -> Histories:
-        """Every history without its `last` newest items."""
-        lengths = np.diff(self.indptr) - last
-        users = np.repeat(np.arange(len(lengths)), lengths)
-        rows = np.arange(lengths.sum()) + np.repeat(
-            self.indptr[:-1] - np.cumsum(lengths) + lengths, lengths
-        )
-        nothing = np.zeros(len(rows), dtype=np.int64)
-        return Histories.from_codes(users, self.items[rows], nothing, n_users=len(lengths))
-
-    def target(self, last: int) -> npt.NDArray[np.int32]:
-        """The item behind `before(last)`: [users]."""
-        return self.items[self.indptr[1:] - last]
+    path: Path
+    split: Split
+    vectors: Floats | None
+    """Sentence embeddings [items, width]; None: items are ids alone."""
 
 
-def trained(split: Split, wanted: dict[str, Any], seed: int) -> ModelRanker:
-    """A model that has seen everything but validation and test."""
-    length = 50
-    settings = ModelSettings(
-        **{name: wanted[name] for name in _MODEL}, max_length=length, features=0, id_dropout=0.0
-    )
-    no_text = np.zeros((split.n_items, 1), dtype=np.float32)
-    names = [str(code) for code in range(split.n_items)]
-    stored = checkpoint.fresh(settings, no_text, names, seed=seed)
-    histories = split.before(2)
-    windows = Windows.cover(histories, length)
+def trained(
+    split: Split, wanted: dict[str, Any], seed: int, vectors: Floats | None = None
+) -> tuple[checkpoint.Checkpoint, Floats]:
+    """A model that has seen everything but validation and test, and the embeddings it reads."""
+    settings = ModelSettings(**{name: wanted[name] for name in _MODEL}, max_length=_LENGTH)
+    if vectors is None:
+        vectors = np.zeros((split.n_items, 1), dtype=np.float32)
+    names = [str(name) for name in split.names]
+    stored = checkpoint.fresh(settings, vectors, names, seed=seed)
+    histories = split.before(_VALIDATION)
+    windows = Windows.cover(histories, _LENGTH)
     batch = int(wanted["batch"])
     plan = Plan(
         steps=-(-len(windows) // batch) * int(wanted["epochs"]),
@@ -118,64 +103,106 @@ def trained(split: Split, wanted: dict[str, Any], seed: int) -> ModelRanker:
         label=f"seed {seed}",
     )
     data = TrainingSet(windows, known_items(histories))
-    train(stored.model, IdDeltas(stored.deltas), torch.zeros(split.n_items, 0), data, plan)
-    return ModelRanker(stored, no_text, beta=0.0)
+    features = torch.from_numpy(stored.features(vectors))
+    train(stored.model, IdDeltas(stored.deltas), features, data, plan)
+    return stored, vectors
 
 
-def judged(ranker: ModelRanker, split: Split, last: int) -> dict[str, float]:
-    """Recall@10 and NDCG@10 of the item `last` from the end, behind everything before it."""
+def ours(
+    split: Split, wanted: dict[str, Any], seed: int, vectors: Floats | None
+) -> dict[str, dict[str, float]]:
+    """Figures of one seed; β is chosen on the validation items."""
+    stored, embeddings = trained(split, wanted, seed, vectors)
+    betas = BETAS if wanted["features"] else (0.0,)
+    rankers = {beta: ModelRanker(stored, embeddings, beta=beta) for beta in betas}
+    found = {beta: figures(split, ranker, _VALIDATION) for beta, ranker in rankers.items()}
+    best = max(betas, key=lambda beta: (found[beta][f"ndcg@{K}"], -beta))
+    return {"validation": found[best], "test": figures(split, rankers[best], _TEST)}
+
+
+def figures(split: Split, ranker: ModelRanker, last: int) -> dict[str, float]:
     codes, _ = ranker.top_k(split.before(last), K, candidates=None, exclude_seen=True)
-    users = np.arange(len(codes) + 1)
-    hit = metrics.hits(codes, users, split.target(last))
-    one = np.ones(len(codes), dtype=np.int64)
-    return {
-        f"recall@{K}": float(metrics.recall(hit, one).mean()),
-        f"ndcg@{K}": float(metrics.ndcg(hit, one).mean()),
-    }
+    return judged(codes, split.target(last))
 
 
-def run(path: Path, split: Split, wanted: dict[str, Any], seed: int, home: Path) -> dict[str, Any]:
-    """One seed's figures, from `home` if they are there."""
-    body = json.dumps([path.name, wanted, seed], sort_keys=True)
-    kept = home / f"{hashlib.sha256(body.encode()).hexdigest()[:16]}.json"
-    if kept.exists():
-        found: dict[str, Any] = json.loads(kept.read_text())
-        return found
-    started = time.monotonic()
-    ranker = trained(split, wanted, seed)
-    seconds = time.monotonic() - started
-    found = {
-        "seconds": round(seconds, 1),
-        "validation": judged(ranker, split, 2),
-        "test": judged(ranker, split, 1),
-    }
-    kept.write_text(json.dumps(found))
-    return found
+def theirs(data: Data, peers: Peers, name: str, seed: int) -> dict[str, Any]:
+    """The same of a peer; its epochs are chosen on the validation items.
+
+    It learns what lies before them, and once chosen nothing more, as ours: RecTools ranks for the
+    histories it has learnt, so the test items are ranked by a model that has read, and learnt, the
+    validation items too. That favours it.
+    """
+
+    split = data.split
+
+    def lists(last: int, epochs: int) -> npt.NDArray[np.int32]:
+        learnt = split.before(last)
+        return peers.lists(
+            f"{data.path.name} before {last}",
+            name,
+            SASREC | {"epochs": epochs},
+            seed,
+            learnt=learnt,
+            users=np.flatnonzero(learnt.lengths),
+            exclude_seen=True,
+        )
+
+    tried = {e: judged(lists(_VALIDATION, e), split.target(_VALIDATION)) for e in PEER_EPOCHS}
+    best = max(tried, key=lambda epochs: tried[epochs][f"ndcg@{K}"])
+    return {"validation": tried[best], "test": judged(lists(_TEST, best), split.target(_TEST))}
+
+
+def run(asked: argparse.Namespace, wanted: dict[str, Any], data: Data, arm: str, seed: int) -> Any:
+    """One arm's figures of one seed, from `--home` if they are there."""
+    options = wanted if arm == OURS else [SASREC, PEER_EPOCHS]
+    body = json.dumps([data.path.name, arm, options, seed], sort_keys=True)
+    file = asked.home / f"{hashlib.sha256(body.encode()).hexdigest()[:16]}.json"
+    if not file.exists():
+        started = time.monotonic()
+        if arm == OURS:
+            made = ours(data.split, wanted, seed, data.vectors)
+        else:
+            peers = Peers(asked.peers, asked.home / "peers", asked.threads)
+            made = theirs(data, peers, arm, seed)
+        seconds = round(time.monotonic() - started, 1)
+        file.write_text(json.dumps(made | {"seconds": seconds}))
+    return json.loads(file.read_text())
+
+
+def embedded(split: Split, items: Path, home: Path) -> Floats:
+    """Sentence embeddings of the titles [items, width]; an item without one has an empty text."""
+    settings = Settings.shipped({"home": str(home), "lake": {"root": None}})
+    titles = pl.read_csv(items)
+    known = pl.DataFrame({"item_id": split.names}).join(
+        titles.with_columns(pl.col("item_id").cast(pl.Int64)),
+        on="item_id",
+        how="left",
+        maintain_order="left",
+    )
+    return embedding(Lake.of(settings), settings)(known["title"].fill_null("").to_list())
 
 
 def rows_of(
-    path: Path, found: dict[int, dict[str, Any]], n_users: int, part: str
+    data: Data, arm: str, found: dict[int, dict[str, Any]], part: str
 ) -> list[dict[str, Any]]:
     """A row for every seed, and their mean."""
-    data = path.name.split(".")[0]
-    base = {"arm": "nightshift", "data": data, "slice": part, "n": n_users}
-    rows = []
+    name = data.path.name.split(".")[0]
+    base = {"data": name, "slice": part, "n": len(data.split.indptr) - 1}
+    rows: list[dict[str, Any]] = []
     for metric in (f"recall@{K}", f"ndcg@{K}"):
         values = {seed: each[part][metric] for seed, each in found.items()}
         rows += [
-            base | {"metric": metric, "value": round(v, 5), "seed": seed}
+            base | {"arm": arm, "metric": metric, "value": round(v, 5), "seed": seed}
             for seed, v in values.items()
         ]
         mean = float(np.mean(list(values.values())))
         spread = float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None
-        rows.append(base | {"metric": metric, "value": round(mean, 5), "seeds": len(values)})
-        say(f"{data} {part} {metric}: {mean:.4f} (standard deviation of seeds {spread})")
-        published = PUBLISHED.get(data)
-        if published and part == "test":
-            rows.append(
-                {"arm": "best published", "data": data, "slice": part, "metric": metric,
-                 "value": published[metric.startswith("ndcg")], "n": n_users}
-            )  # fmt: skip
+        mine = {"arm": arm, "metric": metric, "value": round(mean, 5), "seeds": len(values)}
+        rows.append(base | mine)
+        say(f"{name} {arm} {part} {metric}: {mean:.4f} (standard deviation of seeds {spread})")
+        if name in PUBLISHED and part == "test":
+            value = PUBLISHED[name][metric.startswith("ndcg")]
+            rows.append(base | {"arm": "best published", "metric": metric, "value": value})
     return rows
 
 
@@ -186,28 +213,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--items", type=Path, help="titles of the items of a CSV")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--home", type=Path, default=Path(".nightshift/loo"), help="kept runs")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="instead of CHOSEN"
-    )
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="not as chosen")
     parser.add_argument("--validate", action="store_true", help="say nothing of the test items")
+    parser.add_argument("--peers", type=Path, help="an interpreter with rectools[torch]")
+    parser.add_argument("--arms", nargs="+", default=["sasrec", "esasrec"], help="which peers")
     asked = parser.parse_args(argv)
-    wanted = CHOSEN | dict(pair.split("=", 1) for pair in asked.set)
+    wanted = (WITH_TEXT if asked.items else CHOSEN) | dict(p.split("=", 1) for p in asked.set)
     wanted = {name: value if name == "layer" else float(value) for name, value in wanted.items()}
-    wanted |= {n: int(wanted[n]) for n in ("dim", "layers", "heads", "feedforward")}
+    wanted |= {name: int(wanted[name]) for name in _WHOLE}
     bind_torch(asked.threads)
     asked.home.mkdir(parents=True, exist_ok=True)
     rows = []
     for path in asked.files:
         split = Split.read(path)
-        found = {seed: run(path, split, wanted, seed, asked.home) for seed in asked.seeds}
-        for part in ("validation",) if asked.validate else ("validation", "test"):
-            rows += rows_of(path, found, len(split.indptr) - 1, part)
-    if asked.validate:
-        return 0
-    finish("loo", ", ".join(path.name for path in asked.files), rows)
+        vectors = embedded(split, asked.items, asked.home) if asked.items else None
+        data = Data(path, split, vectors)
+        for arm in (OURS, *(asked.arms if asked.peers else ())):
+            found = {seed: run(asked, wanted, data, arm, seed) for seed in asked.seeds}
+            for part in ("validation",) if asked.validate else ("validation", "test"):
+                rows += rows_of(data, arm, found, part)
+    if not asked.validate:
+        finish("loo", ", ".join(path.name for path in asked.files), rows)
     return 0
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.common import finish, say
-from benchmarks.loo import Split
+from benchmarks.loo_measures import Split
 
 DIM, LAYERS, HEADS, LENGTH, BATCH, DROPOUT = 64, 2, 2, 50, 128, 0.2
 PEER = "rectools sasrec"
