@@ -139,6 +139,7 @@ def ours(settings: Settings, night: Night, split: Split) -> Iterator[pl.DataFram
             gamma=float(recipe["gamma"]),
             lean=float(recipe["lean"]),
             events=split.snapshot.item_events,
+            catalogue=split.snapshot.items,
             user_keys=split.snapshot.users["user_key"].to_list(),
         )
         yield figures(split, ranker, OURS, seed)

@@ -94,6 +94,7 @@ def _loader(
             gamma=gamma,
             lean=float(recipe.get("lean", 0.0)),
             events=snapshot.item_events,
+            catalogue=snapshot.items,
             user_keys=users,
             prefix=prefix,
         )

@@ -70,6 +70,7 @@ class LiveState:
             gamma=self.recipe["gamma"],
             lean=self.recipe.get("lean", 0.0),
             events=self.snapshot.item_events,
+            catalogue=self.snapshot.items,
             user_keys=user_keys,
             prefix=f"{self.alias.line}/",
         )

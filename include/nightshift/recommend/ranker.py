@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -28,6 +29,7 @@ from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.ranking import Codes, Mask, Scores, held_block, top_of_tiles
 from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.attributes import attribute_codes
 from nightshift.recommend.model.checkpoint import Checkpoint
 from nightshift.recommend.model.features import Floats, check_finite
 from nightshift.recommend.ranking.neighbours import leaning
@@ -89,13 +91,13 @@ class ModelRanker:
         self.features = stored.features(vectors)  # [items, P]
         self.shown = stored.ranked_features(self.features)  # [items, P] as they are ranked
         with torch.inference_mode():
-            self.items = stored.model.items(torch.from_numpy(self.features), stored.deltas)
-            self.ranked = self.items
-            if stored.texts is not None:
-                self.ranked = stored.model.items(torch.from_numpy(self.shown), stored.deltas)
+            self.items = stored.items(self.features)
+            self.ranked = self.items if stored.texts is None else stored.items(self.shown)
+            self.told = stored.of_attributes()
             self.leant = self.ranked
             if events is not None:
-                self.leant = leaning(self.ranked, torch.from_numpy(self.shown), events, lean)
+                shown = torch.from_numpy(self.shown)
+                self.leant = leaning(self.ranked, shown, events, lean, self.told)
             self.placed = self.leant + stored.sample_deltas
         self.queries = QueryRanker(stored, vectors, self.items, search)
         self.profiles = profiles
@@ -174,7 +176,10 @@ class ModelRanker:
             shown = text
             if self.stored.texts is not None:
                 shown = model.items(torch.from_numpy(self.shown), none).numpy()
-        sides = {"text": text, "id": self.ranked.numpy() - shown}
+        told = 0.0 if self.told is None else self.told.numpy()
+        sides = {"text": text, "id": self.ranked.numpy() - shown - told}
+        if self.told is not None:
+            sides["attributes"] = self.told.numpy()
         if self.lean:
             sides["neighbours"] = (self.leant - self.ranked).numpy()
         if self.stored.texts is not None or self.stored.sample_deltas.any():
@@ -268,6 +273,7 @@ def load(
     gamma: float = 0.0,
     lean: float = 0.0,
     events: npt.NDArray[np.int64] | None = None,
+    catalogue: pl.DataFrame | None = None,
     user_keys: Sequence[str] = (),
     prefix: str = "",
 ) -> ModelRanker:
@@ -277,6 +283,8 @@ def load(
         item_ids: the snapshot's items in code order.
         vectors: their sentence embeddings [items, width] (`snapshot.read_vectors`).
         events: of each item before start: who leans on its neighbours.
+        catalogue: the snapshot's items, for their attributes; None: only for a model that has
+            learnt none.
         user_keys: the snapshot's users in code order: whose profile is whose.
         prefix: "" for an arm, "real/" or "blend/" for a line of a state.
 
@@ -284,7 +292,8 @@ def load(
         ModelRejected: see `checkpoint.load`, `ModelRanker` and `SearchModel.load`.
         BadInput: an item's embedding is not finite.
     """
-    stored = checkpoint.load(lake, manifest, list(item_ids), prefix=prefix)
+    attributes = None if catalogue is None else attribute_codes(catalogue)
+    stored = checkpoint.load(lake, manifest, list(item_ids), attributes=attributes, prefix=prefix)
     return ModelRanker(
         stored,
         vectors,

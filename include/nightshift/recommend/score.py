@@ -53,6 +53,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         gamma=recipe["gamma"],
         lean=recipe.get("lean", 0.0),
         events=snapshot.item_events,
+        catalogue=snapshot.items,
         user_keys=snapshot.users["user_key"].to_list(),
         prefix=f"{line}/",
     )

@@ -95,12 +95,12 @@ def fit_sample_deltas(
         return None
     rng = np.random.default_rng([seed, 7])
     model = stored.model.eval()
-    shown = torch.from_numpy(stored.ranked_features(features.numpy()))
+    placed_by = stored.ranked_features(features.numpy())
+    shown = torch.from_numpy(placed_by)
     with torch.no_grad():
-        base = model.items(features, stored.deltas)
-        ranked = model.items(shown, stored.deltas)
+        base, ranked = stored.items(features.numpy()), stored.items(placed_by)
         if events is not None:
-            ranked = leaning(ranked, shown, events, lean)
+            ranked = leaning(ranked, shown, events, lean, stored.of_attributes())
         length = model.text(shown).norm(dim=-1)
     chosen = rng.choice(len(windows), min(_WINDOWS, len(windows)), replace=False)
     real = _encode(stored, base, [windows.batch(rows) for rows in _by_length(windows, chosen)])
