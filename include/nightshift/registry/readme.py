@@ -235,6 +235,7 @@ model = ranker.load(
     gamma=recipe["gamma"],
     lean=recipe.get("lean", 0.0),
     events=snapshot.item_events,
+    catalogue=snapshot.items,
     prefix="{prefix}",
 )
 codes, scores = model.top_k(
