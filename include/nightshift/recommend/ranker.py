@@ -170,20 +170,18 @@ class ModelRanker:
         `score = sum of user side · item side over the names, + own_side`. A new term of the score
         needs an entry here and one in `user_sides`, and explanations know it.
         """
-        model, none = self.stored.model, torch.zeros_like(self.stored.deltas)
+        stored = self.stored
         with torch.inference_mode():
-            text = model.items(torch.from_numpy(self.features), none).numpy()
-            shown = text
-            if self.stored.texts is not None:
-                shown = model.items(torch.from_numpy(self.shown), none).numpy()
-        told = 0.0 if self.told is None else self.told.numpy()
-        sides = {"text": text, "id": self.ranked.numpy() - shown - told}
+            text = stored.of_text(self.features).numpy()
+            shown = text if stored.texts is None else stored.of_text(self.shown).numpy()
+        sides = {"text": text, "id": self.ranked.numpy() - shown}
         if self.told is not None:
             sides["attributes"] = self.told.numpy()
+            sides["id"] -= sides["attributes"]
         if self.lean:
             sides["neighbours"] = (self.leant - self.ranked).numpy()
-        if self.stored.texts is not None or self.stored.sample_deltas.any():
-            sides["samples"] = shown - text + self.stored.sample_deltas.numpy()
+        if stored.texts is not None or stored.sample_deltas.any():
+            sides["samples"] = shown - text + stored.sample_deltas.numpy()
         if self.beta:
             sides["text_similarity"] = self.shown
         return sides

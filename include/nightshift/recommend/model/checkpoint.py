@@ -58,19 +58,16 @@ class Checkpoint:
     def __post_init__(self) -> None:
         self.sample_deltas = torch.zeros_like(self.deltas)
 
-    def items(self, features: Floats, deltas: torch.Tensor | None = None) -> torch.Tensor:
-        """Vectors of the catalogue's items [items, D].
+    def items(self, features: Floats) -> torch.Tensor:
+        """Vectors [items, D] of the catalogue's items with these text features [items, P]."""
+        return self.model.items(torch.from_numpy(features), self.deltas, self.attributes)
 
-        Args:
-            features: their text features [items, P].
-            deltas: their id parts [items, D]; None: their own.
-        """
-        own = self.deltas if deltas is None else deltas
-        vectors: torch.Tensor = self.model.items(torch.from_numpy(features), own, self.attributes)
-        return vectors
+    def of_text(self, features: Floats) -> torch.Tensor:
+        """The part of `items` that comes from text [items, D]."""
+        return self.model.items(torch.from_numpy(features), torch.zeros_like(self.deltas))
 
     def of_attributes(self) -> torch.Tensor | None:
-        """The part of `items` that attributes are [items, D]; None where there is none."""
+        """The part of `items` that comes from attributes [items, D]; None where there is none."""
         if self.attributes is None or not self.attributes.any():
             return None
         return self.model.of_attributes(self.attributes)
