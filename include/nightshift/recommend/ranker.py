@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -226,22 +226,12 @@ class ModelRanker:
         n_items = len(self.items)
         tile = min(_TILE, max(n_items, 1))
         block = max(1, _BLOCK_CELLS // tile)
-        codes, best = [], []
+        rule: dict[str, Any] = {"candidates": candidates, "exclude_seen": exclude_seen}
+        found = [(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))]
         for start in range(0, len(histories), block):
             part = histories.take(np.arange(start, min(start + block, len(histories))))
-            chosen, values = top_of_tiles(
-                self.scores_of(part),
-                part,
-                n_items,
-                k,
-                candidates=candidates,
-                exclude_seen=exclude_seen,
-                tile=tile,
-            )
-            codes.append(chosen)
-            best.append(values)
-        if not codes:
-            return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
+            found.append(top_of_tiles(self.scores_of(part), part, n_items, k, tile=tile, **rule))
+        codes, best = zip(*found, strict=True)
         return np.concatenate(codes), np.concatenate(best)
 
     def rank_queries(
@@ -281,8 +271,7 @@ def load(
         item_ids: the snapshot's items in code order.
         vectors: their sentence embeddings [items, width] (`snapshot.read_vectors`).
         events: of each item before start: who leans on its neighbours.
-        catalogue: the snapshot's items, for their attributes; None: only for a model that has
-            learnt none.
+        catalogue: the snapshot's items; None will do for a model that learnt no attributes.
         user_keys: the snapshot's users in code order: whose profile is whose.
         prefix: "" for an arm, "real/" or "blend/" for a line of a state.
 
