@@ -23,7 +23,6 @@ from nightshift.recommend.model import checkpoint
 from nightshift.recommend.model.attributes import ATTRIBUTES, ROWS, attribute_codes
 from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker, load
-from nightshift.recommend.ranking.neighbours import leaning
 from nightshift.recommend.training.parallel import train_model
 from nightshift.recommend.training.steps import Plan
 from nightshift.settings import Settings
@@ -198,28 +197,6 @@ def test_two_processes_learn_what_one_learns(tmp_path):
 
 
 # --- how it is ranked -------------------------------------------------------------------------
-
-
-def test_an_item_that_leans_keeps_its_own_attributes():
-    """Twenty items of equal texts lend a new one their place, less what their brand is in it."""
-    features = torch.ones(21, 4) / 2
-    events = np.array([0] + [100] * 20)
-    own = torch.zeros(21, 3)
-    own[0], own[1:] = torch.tensor([0.0, 5.0, 0.0]), torch.tensor([7.0, 0.0, 0.0])
-    places = own.clone()
-    places[1:] += torch.tensor([0.0, 0.0, 2.0])
-    found = leaning(places, features, events, 10.0, own)
-    torch.testing.assert_close(found[0], torch.tensor([0.0, 5.0, 2.0]))
-    torch.testing.assert_close(found[1:], places[1:])
-
-
-def test_a_new_item_that_leans_is_still_ranked_by_its_brand():
-    stored, vectors, _ = learnt()
-    events = np.array([100] * SOLD + [0] * BRANDS)
-    ranker = ModelRanker(stored, vectors, beta=0.0, lean=10.0, events=events)
-    asked = histories([[b * EACH, b * EACH + 3, b * EACH + 5] for b in range(BRANDS)])
-    scores = ranker.scores(asked)[:, SOLD:]
-    assert (scores.argmax(axis=1) == np.arange(BRANDS)).mean() > 0.8
 
 
 @pytest.mark.parametrize("lean", [0.0, 10.0])

@@ -96,8 +96,7 @@ class ModelRanker:
             self.told = stored.of_attributes()
             self.leant = self.ranked
             if events is not None:
-                shown = torch.from_numpy(self.shown)
-                self.leant = leaning(self.ranked, shown, events, lean, self.told)
+                self.leant = leaning(self.ranked, torch.from_numpy(self.shown), events, lean)
             self.placed = self.leant + stored.sample_deltas
         self.queries = QueryRanker(stored, vectors, self.items, search)
         self.profiles = profiles

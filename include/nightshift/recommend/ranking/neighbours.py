@@ -39,11 +39,7 @@ _MOST_KEPT = 2
 
 
 def leaning(
-    places: Tensor,
-    features: Tensor,
-    events: npt.NDArray[np.int64],
-    strength: float,
-    own: Tensor | None = None,
+    places: Tensor, features: Tensor, events: npt.NDArray[np.int64], strength: float
 ) -> Tensor:
     """Where items are ranked once those with few events lean on others: [items, D].
 
@@ -53,20 +49,18 @@ def leaning(
             nothing.
         events: of each item [items].
         strength: how many own events weigh as much as the neighbours; 0: nobody leans.
-        own: the part of `places` that every item keeps and lends to nobody [items, D]; None: no
-            such part. What its attributes are is known of a new item as well as of any other.
     """
     found = _neighbours(features, events) if strength else None
     if found is None:
         return places
-    places = places.detach() if own is None else (places - own).detach()
+    places = places.detach()
     mean = torch.zeros(len(found.few), places.shape[1])
     for rank in range(found.near.shape[1]):
         mean += found.shares[:, rank, None] * places[found.near[:, rank]]
     count = torch.from_numpy(events)[found.few].to(places.dtype)[:, None]
     out = places.clone()
     out[found.few] = (count * places[found.few] + strength * mean) / (count + strength)
-    return out if own is None else out + own
+    return out
 
 
 def _neighbours(features: Tensor, events: npt.NDArray[np.int64]) -> _Near | None:

@@ -100,7 +100,7 @@ def fit_sample_deltas(
     with torch.no_grad():
         base, ranked = stored.items(features.numpy()), stored.items(placed_by)
         if events is not None:
-            ranked = leaning(ranked, shown, events, lean, stored.of_attributes())
+            ranked = leaning(ranked, shown, events, lean)
         length = model.text(shown).norm(dim=-1)
     chosen = rng.choice(len(windows), min(_WINDOWS, len(windows)), replace=False)
     real = _encode(stored, base, [windows.batch(rows) for rows in _by_length(windows, chosen)])
