@@ -202,6 +202,7 @@ def plant_models(monkeypatch: Any, rankers: dict[str, Any]) -> list[tuple[str, f
         gamma: float = 0.0,
         lean: float = 0.0,
         events: Any = None,
+        catalogue: Any = None,
         user_keys: Any = (),
         prefix: str = "",
     ) -> Any:

@@ -323,7 +323,7 @@ def test_a_table_that_does_not_fit_is_rejected(lake, settings, broken):
 
 
 def test_a_model_of_the_format_before_ranks_as_it_did(lake, settings):
-    """Its config has no word of attributes; told those of the catalogue, it ignores them."""
+    """Its config has no word of attributes: they say nothing yet."""
     stored, vectors, _ = learnt(attributes=False)
     first = put(lake, settings, lambda writer: checkpoint.save(stored, writer))
     body = lake.read_json(first, "config.json")

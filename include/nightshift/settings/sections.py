@@ -128,7 +128,7 @@ class ModelSettings(Section):
         384, ge=0, description="text features kept by the whitening; 0: items are their ids alone"
     )
     attributes: bool = Field(
-        False, description="learn what an item's category, brand and price band add to its text"
+        True, description="learn what an item's category, brand and price band add to its text"
     )
 
 
