@@ -98,6 +98,7 @@ def write_snapshot(
     withheld: Sequence[str] = (),
     users: Sequence[str] | None = None,
     searches: pl.DataFrame | None = None,
+    brands: Mapping[str, str] | None = None,
     files: int = 2,
 ) -> Manifest:
     """A snapshot of these events, spread over `files` files in no order."""
@@ -114,6 +115,9 @@ def write_snapshot(
             users=pl.lit(0, pl.Int64),
             events_7d=pl.lit(0, pl.Int64),
             withheld=pl.col("item_id").is_in(list(withheld)),
+            brand=pl.col("item_id").replace_strict(
+                brands or {}, default=None, return_dtype=pl.String
+            ),
         )
     )
     keys = sorted(before["user_key"].unique()) if users is None else sorted(users)

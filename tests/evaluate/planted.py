@@ -203,6 +203,7 @@ def plant_models(monkeypatch: Any, rankers: dict[str, Any]) -> list[tuple[str, f
         lean: float = 0.0,
         new_every: int = 0,
         events: Any = None,
+        catalogue: Any = None,
         user_keys: Any = (),
         prefix: str = "",
     ) -> Any:

@@ -23,11 +23,20 @@ def model_settings(**changed: Any) -> ModelSettings:
     return ModelSettings(**(TINY_MODEL | changed))
 
 
-def fresh(n_items: int, *, seed: int = 0, **changed: Any) -> tuple[Checkpoint, np.ndarray]:
+def fresh(
+    n_items: int,
+    *,
+    seed: int = 0,
+    attributes: np.ndarray | None = None,
+    attributes_on: bool = False,
+    **changed: Any,
+) -> tuple[Checkpoint, np.ndarray]:
     """An untrained model over `i000`, `i001` …, and the embeddings it reads."""
     vectors = unit_vectors(n_items, seed=7)
     names = [f"i{code:03}" for code in range(n_items)]
-    return checkpoint.fresh(model_settings(**changed), vectors, names, seed=seed), vectors
+    settings = model_settings(**changed, attributes=attributes_on)
+    made = checkpoint.fresh(settings, vectors, names, seed=seed, attributes=attributes)
+    return made, vectors
 
 
 def with_deltas(stored: Checkpoint, *, scale: float = 1.0, rows: Any = slice(None)) -> Checkpoint:
@@ -64,7 +73,8 @@ def trained(
         **({"learning_rate": 1e-2, "batch": 16, "negatives": 24, "seed": 0} | plan), steps=steps
     )
     features = torch.from_numpy(stored.features(vectors))
-    return train(stored.model, IdDeltas(stored.deltas), features, data, made)
+    deltas = IdDeltas(stored.deltas)
+    return train(stored.model, deltas, features, data, made, attributes=stored.attributes)
 
 
 def weights(stored: Checkpoint) -> dict[str, torch.Tensor]:

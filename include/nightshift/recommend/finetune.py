@@ -18,6 +18,7 @@ from nightshift.errors import ModelRejected
 from nightshift.manifest import Manifest
 from nightshift.night import Night, microseconds
 from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.attributes import attribute_codes
 from nightshift.recommend.model.features import check_finite
 from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.samples.arms import known_items, sample_rows, training_set
@@ -45,17 +46,20 @@ def run(ctx: StageContext) -> dict[str, Any]:
     vectors = read_vectors(ctx.lake, ctx.inputs["vectors"])
     samples = ctx.lake.read(ctx.inputs["blend"], f"{arm}.parquet")
     item_ids = snapshot.items["item_id"].to_list()
+    attributes = attribute_codes(snapshot.items)
     recipe = ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json")
     check_finite(vectors, item_ids)
     parent = ctx.inputs.get("parent")
     if parent is None:
-        stored = checkpoint.fresh(settings.model, vectors, item_ids, seed=seed)
+        stored = checkpoint.fresh(
+            settings.model, vectors, item_ids, seed=seed, attributes=attributes
+        )
         steps, rate = settings.first_steps, settings.learning_rate
     else:
         # A placebo stands in for the samples, so it starts where the challenger starts.
         _same_encoder(parent, ctx.inputs["vectors"])
         prefix = f"{LINE_OF_ARM.get(arm, BLEND)}/"
-        stored = checkpoint.load(ctx.lake, parent, item_ids, prefix=prefix)
+        stored = checkpoint.load(ctx.lake, parent, item_ids, attributes=attributes, prefix=prefix)
         steps, rate = settings.warm_steps, settings.warm_learning_rate
         if stored.model.settings != settings.model:
             log.warning("finetune.model was changed: the line keeps its own until a first night")
@@ -83,6 +87,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             sequences=settings.sequence_batch,
             full_softmax=settings.full_softmax,
         ),
+        attributes=stored.attributes,
     )
     embed = embedding(ctx.lake, ctx.settings)
     stored.texts = ItemTexts.of(snapshot, vectors, samples, embed)
@@ -200,4 +205,5 @@ def pass_over(
             label=label,
             full_softmax=settings.full_softmax,
         ),
+        attributes=stored.attributes,
     )

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.attributes import attribute_codes
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.samples.texts import Profiles
 from nightshift.recommend.search.hybrid import SearchModel
@@ -24,6 +26,7 @@ def load(
     *,
     item_ids: Sequence[str],
     vectors: npt.NDArray[np.float32],
+    catalogue: pl.DataFrame | None = None,
     user_keys: Sequence[str] = (),
     prefix: str = "",
     **served: Any,
@@ -33,6 +36,7 @@ def load(
     Args:
         item_ids: the snapshot's items in code order.
         vectors: their sentence embeddings [items, width] (`snapshot.read_vectors`).
+        catalogue: the snapshot's items; None will do for a model that learnt no attributes.
         user_keys: the snapshot's users in code order: whose profile is whose.
         prefix: "" for an arm, "real/" or "blend/" for a line of a state.
         served: the weights it ranks with, see `ModelRanker`.
@@ -41,8 +45,9 @@ def load(
         ModelRejected: see `checkpoint.load`, `ModelRanker` and `SearchModel.load`.
         BadInput: an item's embedding is not finite.
     """
+    attributes = None if catalogue is None else attribute_codes(catalogue)
     return ModelRanker(
-        checkpoint.load(lake, manifest, list(item_ids), prefix=prefix),
+        checkpoint.load(lake, manifest, list(item_ids), attributes=attributes, prefix=prefix),
         vectors,
         profiles=Profiles.load(lake, manifest, prefix=prefix),
         user_keys=user_keys,
@@ -84,4 +89,5 @@ def as_served(
         lean=float(recipe.get("lean", 0.0)),
         new_every=snapshot.shop.new_every,
         events=snapshot.item_events,
+        catalogue=snapshot.items,
     )

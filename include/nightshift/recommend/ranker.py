@@ -89,10 +89,9 @@ class ModelRanker:
         self.features = stored.features(vectors)  # [items, P]
         self.shown = stored.ranked_features(self.features)  # [items, P] as they are ranked
         with torch.inference_mode():
-            self.items = stored.model.items(torch.from_numpy(self.features), stored.deltas)
-            self.ranked = self.items
-            if stored.texts is not None:
-                self.ranked = stored.model.items(torch.from_numpy(self.shown), stored.deltas)
+            self.items = stored.items(self.features)
+            self.ranked = self.items if stored.texts is None else stored.items(self.shown)
+            self.told = stored.of_attributes()
             self.leant = self.ranked
             if events is not None:
                 self.leant = leaning(self.ranked, torch.from_numpy(self.shown), events, lean)
@@ -167,17 +166,18 @@ class ModelRanker:
         `score = sum of user side · item side over the names, + own_side`. A new term of the score
         needs an entry here and one in `user_sides`, and explanations know it.
         """
-        model, none = self.stored.model, torch.zeros_like(self.stored.deltas)
+        stored = self.stored
         with torch.inference_mode():
-            text = model.items(torch.from_numpy(self.features), none).numpy()
-            shown = text
-            if self.stored.texts is not None:
-                shown = model.items(torch.from_numpy(self.shown), none).numpy()
+            text = stored.of_text(self.features).numpy()
+            shown = text if stored.texts is None else stored.of_text(self.shown).numpy()
         sides = {"text": text, "id": self.ranked.numpy() - shown}
+        if self.told is not None:
+            sides["attributes"] = self.told.numpy()
+            sides["id"] -= sides["attributes"]
         if self.lean:
             sides["neighbours"] = (self.leant - self.ranked).numpy()
-        if self.stored.texts is not None or self.stored.sample_deltas.any():
-            sides["samples"] = shown - text + self.stored.sample_deltas.numpy()
+        if stored.texts is not None or stored.sample_deltas.any():
+            sides["samples"] = shown - text + stored.sample_deltas.numpy()
         if self.beta:
             sides["text_similarity"] = self.shown
         return sides
@@ -222,14 +222,11 @@ class ModelRanker:
         n_items = len(self.items)
         tile = min(_TILE, max(n_items, 1))
         block = max(1, _BLOCK_CELLS // tile)
-        codes, best = [], []
+        found = [(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))]
         for start in range(0, len(histories), block):
             part = histories.take(np.arange(start, min(start + block, len(histories))))
-            chosen, values = self._top(part, k, candidates, exclude_seen, tile)
-            codes.append(chosen)
-            best.append(values)
-        if not codes:
-            return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
+            found.append(self._top(part, k, candidates, exclude_seen, tile))
+        codes, best = zip(*found, strict=True)
         return np.concatenate(codes), np.concatenate(best)
 
     def _top(

@@ -14,6 +14,7 @@ import torch
 from nightshift.compute import set_up_torch
 from nightshift.recommend.finetune import pass_over
 from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.attributes import attribute_codes
 from nightshift.recommend.model.features import check_finite
 from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.morning import extend
@@ -35,11 +36,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
     morning = ctx.lake.scan(ctx.inputs["morning"], "events.parquet")
     extended = extend(snapshot, morning)
     item_ids = snapshot.items["item_id"].to_list()
+    attributes = attribute_codes(snapshot.items)
     check_finite(vectors, item_ids)
     losses: dict[str, Any] = {}
     for arm, line in LINE_OF_ARM.items():
         trained = ctx.inputs[arm_input(arm, seed)]
-        stored = checkpoint.load(ctx.lake, trained, item_ids)
+        stored = checkpoint.load(ctx.lake, trained, item_ids, attributes=attributes)
         features = torch.from_numpy(stored.features(vectors))
         losses[line] = pass_over(
             stored,

@@ -133,6 +133,9 @@ class ModelSettings(Section):
     features: int = Field(
         384, ge=0, description="text features kept by the whitening; 0: items are their ids alone"
     )
+    attributes: bool = Field(
+        True, description="learn what an item's category, brand and price band add to its text"
+    )
 
 
 class FinetuneSettings(Section):

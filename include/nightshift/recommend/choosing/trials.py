@@ -16,6 +16,7 @@ from nightshift.recommend.choosing.candidates import TRAINS, Candidate, Strategi
 from nightshift.recommend.choosing.recipe import Trial, best_beta
 from nightshift.recommend.choosing.validation import Validation
 from nightshift.recommend.model import checkpoint
+from nightshift.recommend.model.attributes import attribute_codes
 from nightshift.recommend.model.features import Floats
 from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker
@@ -109,7 +110,10 @@ class Trials:
     def _train(self, samples: pl.DataFrame, names: list[str]) -> checkpoint.Checkpoint:
         finetune = self.settings.finetune
         items = self.snapshot.items["item_id"].to_list()
-        stored = checkpoint.fresh(finetune.model, self.vectors, items, seed=SEED)
+        attributes = attribute_codes(self.snapshot.items)
+        stored = checkpoint.fresh(
+            finetune.model, self.vectors, items, seed=SEED, attributes=attributes
+        )
         train_model(
             self.settings,
             self.scratch,
@@ -127,6 +131,7 @@ class Trials:
                 sequences=finetune.sequence_batch,
                 full_softmax=finetune.full_softmax,
             ),
+            attributes=stored.attributes,
         )
         return stored
 

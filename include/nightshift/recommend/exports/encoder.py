@@ -13,7 +13,7 @@ from nightshift.recommend.exports.tables import Arrays, quantised
 from nightshift.recommend.model.network import Recommender
 from nightshift.settings import ModelSettings
 
-_SCALES = ".scales"
+_SCALES, _ATTRIBUTE = ".scales", "attribute"
 
 
 class UserEncoder(nn.Module):
@@ -34,6 +34,8 @@ def weights_of(model: Recommender, precision: Precision) -> Arrays:
     """The model's weights; under int8 its matrices alone, a vector is small and stays float32."""
     arrays: Arrays = {}
     for name, tensor in model.state_dict().items():
+        if name == _ATTRIBUTE:
+            continue  # it is in the vectors of the catalogue
         value = tensor.detach().cpu().numpy()
         if precision == "float16":
             arrays[name] = value.astype(np.float16)
@@ -57,7 +59,8 @@ def model_of(settings: dict[str, Any], arrays: Arrays) -> Recommender:
         if value.dtype == np.int8:
             value = value * arrays[name + _SCALES][:, None]
         weights[name] = torch.from_numpy(value.astype(np.float32))
-    model = Recommender(ModelSettings(**settings), weights["text.weight"].shape[1])
+    bare = ModelSettings(**{**settings, "attributes": False})
+    model = Recommender(bare, weights["text.weight"].shape[1])
     model.load_state_dict(weights)
     model.eval()
     return model

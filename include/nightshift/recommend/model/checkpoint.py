@@ -18,6 +18,7 @@ import torch
 from nightshift.errors import ModelRejected, SettingsError
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
+from nightshift.recommend.model.attributes import ROWS, Codes
 from nightshift.recommend.model.features import Floats, Whitening
 from nightshift.recommend.model.ids import pack, unpack
 from nightshift.recommend.model.network import Recommender
@@ -26,11 +27,15 @@ from nightshift.settings import ModelSettings
 from nightshift.writer import DatasetWriter
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-FORMAT = 4
-READABLE = (2, 3, FORMAT)
-"""Format 2 had no texts of samples, 3 knew nothing of kinds and times (see `_upgraded`)."""
+FORMAT = 5
+READABLE = (2, 3, 4, FORMAT)
+_SIGNALS, _ATTRIBUTES = 4, 5
+"""Format 2 had no texts of samples, 3 knew nothing of kinds and times, 4 nothing of attributes (see
+`_upgraded`)."""
 _RENAMED = re.compile(r"^(blocks\.\d+)\.(qkv|out)\.")
 _TEXTS = "texts"
+_ATTRIBUTE, _ROWS = "model.attribute", "model.attribute.rows"
+"""The table of attributes is kept as the deltas are: rows that learnt something, and which."""
 
 
 @dataclass
@@ -47,9 +52,25 @@ class Checkpoint:
     """What samples add to an item's vector where it is ranked (see `samples.deltas`)."""
     texts: ItemTexts | None = None
     """What stands for an item's own embedding where it is ranked (see `samples.texts`)."""
+    attributes: torch.Tensor | None = None  # [items, A]
+    """See `attribute_codes`; None: not told, or not read by this model."""
 
     def __post_init__(self) -> None:
         self.sample_deltas = torch.zeros_like(self.deltas)
+
+    def items(self, features: Floats) -> torch.Tensor:
+        """Vectors [items, D] of the catalogue's items with these text features [items, P]."""
+        return self.model.items(torch.from_numpy(features), self.deltas, self.attributes)
+
+    def of_text(self, features: Floats) -> torch.Tensor:
+        """The part of `items` that comes from text [items, D]."""
+        return self.model.items(torch.from_numpy(features), torch.zeros_like(self.deltas))
+
+    def of_attributes(self) -> torch.Tensor | None:
+        """The part of `items` that comes from attributes [items, D]; None where there is none."""
+        if self.attributes is None or not self.attributes.any():
+            return None
+        return self.model.of_attributes(self.attributes)
 
     def features(self, vectors: Floats) -> Floats:
         """Text features of the catalogue: [items, P].
@@ -79,13 +100,25 @@ class Checkpoint:
 
 
 def fresh(
-    settings: ModelSettings, vectors: Floats, item_ids: list[str], *, seed: int
+    settings: ModelSettings,
+    vectors: Floats,
+    item_ids: list[str],
+    *,
+    seed: int,
+    attributes: Codes | None = None,
 ) -> Checkpoint:
-    """An untrained model; the whitening is fitted on these vectors' distinct rows."""
+    """An untrained model; the whitening is fitted on these vectors' distinct rows.
+
+    Args:
+        attributes: of the items, as `attribute_codes` has them; None: none is known.
+    """
     whitening = Whitening.fit(np.unique(vectors, axis=0), settings.features)
     torch.manual_seed(seed)
     model = Recommender(settings, whitening.matrix.shape[1])
-    return Checkpoint(model, torch.zeros(len(item_ids), settings.dim), whitening, item_ids, 0)
+    deltas = torch.zeros(len(item_ids), settings.dim)
+    made = Checkpoint(model, deltas, whitening, item_ids, 0)
+    made.attributes = _read_by(model, attributes)
+    return made
 
 
 def save(checkpoint: Checkpoint, writer: DatasetWriter, prefix: str = "", **extra: Any) -> None:
@@ -94,6 +127,9 @@ def save(checkpoint: Checkpoint, writer: DatasetWriter, prefix: str = "", **extr
         f"model.{name}": value.detach().cpu().numpy()
         for name, value in checkpoint.model.state_dict().items()
     }
+    if checkpoint.model.attribute is not None:
+        learnt = np.flatnonzero(tensors[_ATTRIBUTE].any(axis=1))
+        tensors |= {_ATTRIBUTE: tensors[_ATTRIBUTE][learnt], _ROWS: learnt}
     for name, table in _tables(checkpoint).items():
         some = np.flatnonzero(table.abs().sum(dim=1).numpy() > 0)
         ids = pack([checkpoint.item_ids[i] for i in some])
@@ -119,23 +155,48 @@ def save(checkpoint: Checkpoint, writer: DatasetWriter, prefix: str = "", **extr
     )
 
 
-def load(lake: Lake, manifest: Manifest, item_ids: list[str], *, prefix: str = "") -> Checkpoint:
+def load(
+    lake: Lake,
+    manifest: Manifest,
+    item_ids: list[str],
+    *,
+    attributes: Codes | None = None,
+    prefix: str = "",
+) -> Checkpoint:
     """A stored model, its deltas laid out for this catalogue; new items get zero.
 
+    Args:
+        attributes: of the items, as `attribute_codes` has them; None: not told.
+
     Raises:
-        ModelRejected: another format, a config or shapes that do not fit, or weights that are not
-            finite.
+        ModelRejected: another format, a config or shapes that do not fit, weights that are not
+            finite, or a model that learnt attributes where none are told.
         LakeError: a file that is gone or was altered.
     """
     config, tensors = _read(lake, manifest, prefix)
     try:
-        return _assemble(config, tensors, item_ids)
+        stored = _assemble(config, tensors, item_ids)
     except (KeyError, TypeError, ValueError, RuntimeError, SettingsError) as error:
         raise ModelRejected(
             f"The model's weights do not fit its config: {error}.",
             hint="run the stage that wrote it again, or start anew with --first",
             dataset=manifest.folder,
         ) from error
+    stored.attributes = _read_by(stored.model, attributes)
+    table = stored.model.attribute
+    if stored.attributes is None and table is not None and table.any():
+        raise ModelRejected(
+            "The model learnt attributes of items, and is not told those of this catalogue.",
+            hint="give it the snapshot's items (`attribute_codes`)",
+            dataset=manifest.folder,
+        )
+    return stored
+
+
+def _read_by(model: Recommender, attributes: Codes | None) -> torch.Tensor | None:
+    if attributes is None or model.attribute is None:
+        return None
+    return torch.from_numpy(np.array(attributes))
 
 
 def _read(
@@ -179,9 +240,11 @@ def _assemble(
     weights = {
         name.removeprefix("model."): torch.from_numpy(value)
         for name, value in tensors.items()
-        if name.startswith("model.")
+        if name.startswith("model.") and name not in (_ATTRIBUTE, _ROWS)
     }
-    model.load_state_dict(weights if config["format"] == FORMAT else _upgraded(weights, model))
+    if model.attribute is not None:
+        weights["attribute"] = _attribute(tensors, config["format"], settings.dim)
+    model.load_state_dict(_upgraded(weights, model) if config["format"] < _SIGNALS else weights)
     deltas = torch.zeros(len(item_ids), settings.dim)
     stored = Checkpoint(model.eval(), deltas, whitening, item_ids, int(config["steps"]))
     row_of = {item: row for row, item in enumerate(item_ids)}
@@ -201,6 +264,17 @@ def _upgraded(weights: dict[str, torch.Tensor], model: Recommender) -> dict[str,
     for name in ("kind", "gap", "wait"):
         new.setdefault(name, torch.zeros_like(getattr(model, name)))
     return new
+
+
+def _attribute(tensors: dict[str, npt.NDArray[Any]], version: int, width: int) -> torch.Tensor:
+    """The table of attributes; in a format that had none it says nothing yet."""
+    table = np.zeros((ROWS, width), np.float32)
+    if version >= _ATTRIBUTES:
+        learnt, rows = tensors[_ATTRIBUTE], tensors[_ROWS]
+        if learnt.shape != (len(rows), width) or not ((rows > 0) & (rows < ROWS)).all():
+            raise ValueError(f"attributes of shape {learnt.shape} for {len(rows)} rows of {ROWS}")
+        table[rows] = learnt
+    return torch.from_numpy(table)
 
 
 def _known(

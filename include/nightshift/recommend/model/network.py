@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from nightshift.errors import SettingsError
+from nightshift.recommend.model.attributes import ROWS
 from nightshift.recommend.model.signals import BUCKETS, KINDS
 from nightshift.recommend.training.windows import Part
 from nightshift.settings import ModelSettings
@@ -118,22 +119,35 @@ class Recommender(nn.Module):
         self.wait = nn.Parameter(torch.zeros(BUCKETS, dim))
         nn.init.normal_(self.start, std=0.02)
         nn.init.normal_(self.position, std=0.02)
+        self.attribute = nn.Parameter(torch.zeros(ROWS, dim)) if settings.attributes else None
         if features:
             # Unit features meet a near-isometric map: items start as far apart as their texts.
             nn.init.orthogonal_(self.text.weight)
             nn.init.orthogonal_(self.query.weight)
 
-    def items(self, features: Tensor, delta: Tensor) -> Tensor:
+    def items(self, features: Tensor, delta: Tensor, attributes: Tensor | None = None) -> Tensor:
         """Item vectors from unit features [n, P] and id deltas [n, D]: [n, D].
 
         Without any features (P = 0) an item is its id alone, and there is nothing to bound it by.
+
+        Args:
+            attributes: rows of the table of attributes [n, A], 0 for none (see `attribute_codes`);
+                None: not told.
         """
-        if not features.shape[1]:
-            return delta
-        text = self.text(features)
-        bound = self.settings.id_norm * text.norm(dim=-1, keepdim=True).detach()
-        norm = delta.norm(dim=-1, keepdim=True)
-        return text + delta * (bound / norm.clamp_min(1e-6)).clamp_max(1.0)
+        vectors = delta
+        if features.shape[1]:
+            text = self.text(features)
+            bound = self.settings.id_norm * text.norm(dim=-1, keepdim=True).detach()
+            norm = delta.norm(dim=-1, keepdim=True)
+            vectors = text + delta * (bound / norm.clamp_min(1e-6)).clamp_max(1.0)
+        if attributes is None or self.attribute is None:
+            return vectors
+        return vectors + self.of_attributes(attributes)
+
+    def of_attributes(self, attributes: Tensor) -> Tensor:
+        """What attributes [n, A] add to item vectors: the sum of their rows [n, D]."""
+        assert self.attribute is not None
+        return F.embedding_bag(attributes, self.attribute, mode="sum", padding_idx=0)
 
     def users(
         self,

@@ -95,10 +95,10 @@ def fit_sample_deltas(
         return None
     rng = np.random.default_rng([seed, 7])
     model = stored.model.eval()
-    shown = torch.from_numpy(stored.ranked_features(features.numpy()))
+    placed_by = stored.ranked_features(features.numpy())
+    shown = torch.from_numpy(placed_by)
     with torch.no_grad():
-        base = model.items(features, stored.deltas)
-        ranked = model.items(shown, stored.deltas)
+        base, ranked = stored.items(features.numpy()), stored.items(placed_by)
         if events is not None:
             ranked = leaning(ranked, shown, events, lean)
         length = model.text(shown).norm(dim=-1)

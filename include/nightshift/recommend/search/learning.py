@@ -35,7 +35,7 @@ def catalogue_of(stored: Checkpoint, features: Floats, vectors: Floats) -> Catal
         vectors: their sentence embeddings [items, width].
     """
     with torch.inference_mode():
-        places = stored.model.items(torch.from_numpy(features), stored.deltas)
+        places = stored.items(features)
         places = normalize(places, dim=-1)
     # Out of inference mode: training reads it.
     return Catalogue(torch.from_numpy(vectors), places.clone())

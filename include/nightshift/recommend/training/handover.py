@@ -44,6 +44,7 @@ class Task:
     data: TrainingSet
     plan: Plan
     threads: int
+    attributes: Tensor | None  # [items, A]
 
 
 def write_task(folder: Path, task: Task) -> None:
@@ -55,6 +56,8 @@ def write_task(folder: Path, task: Task) -> None:
     }
     if data.hard is not None:
         tensors["hard"] = data.hard
+    if task.attributes is not None:
+        tensors["attributes"] = task.attributes.numpy()
     if data.extra is not None:
         tensors |= {"weights": data.extra.weights, **_flat(data.extra.windows, _EXTRA)}
     save_tensors(folder / "task.safetensors", tensors)
@@ -85,7 +88,16 @@ def read_task(folder: Path, *, gpu: int) -> Task:
     plan = Plan(**body["plan"])
     if plan.device == "cuda":
         plan = replace(plan, device=f"cuda:{gpu}")
-    return Task(model, deltas, features, data, plan, body["threads"])
+    attributes = tensors.get("attributes")
+    return Task(
+        model,
+        deltas,
+        features,
+        data,
+        plan,
+        body["threads"],
+        None if attributes is None else torch.from_numpy(attributes),
+    )
 
 
 def write_result(folder: Path, task: Task, losses: list[float]) -> None:

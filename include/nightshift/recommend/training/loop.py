@@ -52,8 +52,14 @@ def train(
     data: TrainingSet,
     plan: Plan,
     world: World = ALONE,
+    *,
+    attributes: Tensor | None = None,
 ) -> list[float]:
     """Train in place; returns the mean loss of the real rows per tenth of the steps.
+
+    Args:
+        features: text features of the catalogue [items, P].
+        attributes: of the catalogue [items, A] (see `attribute_codes`); None: not told.
 
     Raises:
         StageFailed: the GPU is out of memory.
@@ -61,7 +67,7 @@ def train(
     """
     if not plan.works_on(data):
         return []
-    run = _Run(model, deltas, features, data, plan, world)
+    run = _Run(model, deltas, features, data, plan, world, attributes)
     losses: list[float] = []
     with Progress(plan.label, total=plan.steps, unit="steps", shown=world.rank == 0) as progress:
         for number, step in zip(range(plan.steps), run.steps(), strict=False):
@@ -87,22 +93,30 @@ class _Run:
         data: TrainingSet,
         plan: Plan,
         world: World,
+        attributes: Tensor | None,
     ) -> None:
         self.model, self.data, self.plan, self.world = model, data, plan, world
         self.device = torch.device(plan.device)
         self.precision = getattr(torch, plan.precision)
         self.home, self.codes, self.place_of = deltas, None, np.zeros(0, np.int64)
         self.n_items = len(features)
+        # A table that nothing reads is none: sums over all weights stay what they are without it.
+        self.attributes = attributes if attributes is not None and attributes.any() else None
         if data.every_item(plan):
             self.codes = torch.from_numpy(data.learnable())
             self.place_of = np.full(self.n_items, -1)
             self.place_of[self.codes] = np.arange(len(self.codes))
             deltas, features = deltas.of(self.codes), features[self.codes]
+            if self.attributes is not None:
+                self.attributes = self.attributes[self.codes]
         self.deltas, self.features = deltas.to(self.device), features.to(self.device)
+        if self.attributes is not None:
+            self.attributes = self.attributes.to(self.device)
         if not features.shape[1]:
             self._start_ids()
         model.to(self.device).train()
-        self.parameters = [p for name, p in model.named_parameters() if name != "query.weight"]
+        still = {"query.weight"} | ({"attribute"} if self.attributes is None else set())
+        self.parameters = [p for name, p in model.named_parameters() if name not in still]
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
         )
@@ -154,8 +168,10 @@ class _Run:
         """
         wanted = sum(int((piece.items.targets >= 0).sum()) for piece in groups[0])
         torch.manual_seed(seed + _DICE_OF_ITEMS)
+        attributes = None if self.attributes is None else self.attributes[rows]
         vectors = F.dropout(
-            self.model.items(self.features[rows], given), self.model.settings.item_dropout
+            self.model.items(self.features[rows], given, attributes),
+            self.model.settings.item_dropout,
         )
         pool = len(self.data.negative_pool) if self.codes is not None else None
         sums = []

@@ -43,6 +43,8 @@ def train_model(
     features: Tensor,
     data: TrainingSet,
     plan: Plan,
+    *,
+    attributes: Tensor | None = None,
 ) -> list[float]:
     """`train` on the device and with the processes of the settings.
 
@@ -56,13 +58,13 @@ def train_model(
     on, count = device(settings), processes(settings)
     plan = replace(plan, device=str(on), precision=precision(settings.compute.precision, on))
     if count == 1 or not plan.works_on(data):
-        return train(model, deltas, features, data, plan)
+        return train(model, deltas, features, data, plan, attributes=attributes)
     backend = BACKENDS[on.type]
     log.info("%s: %d processes on %s (%s)", plan.label, count, on.type, backend)
     threads = max(1, settings.compute.threads // count)
     with tempfile.TemporaryDirectory(dir=scratch) as made:
         folder = Path(made)
-        write_task(folder, Task(model, deltas, features, data, plan, threads))
+        write_task(folder, Task(model, deltas, features, data, plan, threads, attributes))
         status = _launch(folder, count, threads)
         if status != 0:
             raise read_error(folder) or StageFailed(

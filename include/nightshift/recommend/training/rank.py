@@ -68,7 +68,15 @@ def _work(folder: Path, world: World) -> None:
         world_size=world.size,
         device_id=device if device.type == "cuda" else None,
     )
-    losses = train(task.model, task.deltas, task.features, task.data, task.plan, world)
+    losses = train(
+        task.model,
+        task.deltas,
+        task.features,
+        task.data,
+        task.plan,
+        world,
+        attributes=task.attributes,
+    )
     if world.rank == 0:
         write_result(folder, task, losses)
     distributed.destroy_process_group()
