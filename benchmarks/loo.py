@@ -45,9 +45,9 @@ from nightshift.settings import ModelSettings, Settings
 
 OURS = "nightshift"
 CHOSEN: dict[str, float | str] = {
-    "dim": 256, "layers": 1, "heads": 1, "dropout": 0.5, "layer": "sasrec", "feedforward": 4,
-    "item_dropout": 0.3, "negatives": 0, "mass": 256, "epochs": 50, "batch": 128, "rate": 1e-3,
-    "average": 0.998, "falls": 0, "features": 0, "id_norm": 1.0, "id_dropout": 0.0,
+    "dim": 256, "layers": 1, "heads": 1, "dropout": 0.2, "layer": "sasrec", "feedforward": 1,
+    "item_dropout": 0.2, "negatives": 0, "mass": 256, "epochs": 12, "batch": 128, "rate": 1e-3,
+    "average": 0.998, "falls": 1, "features": 0, "id_norm": 1.0, "id_dropout": 0.0,
 }  # fmt: skip
 WITH_TEXT = CHOSEN | {"features": 384}
 BETAS = (0.0, 2.5, 5.0, 10.0, 20.0)
