@@ -32,6 +32,7 @@ class GroupProcess:
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[str] | None = None
+        self._asked_to_stop = False
 
     def run(
         self,
@@ -45,6 +46,7 @@ class GroupProcess:
 
         Whatever interrupts the wait (a signal's exception, a timeout) stops the whole group.
         """
+        self._asked_to_stop = False
         child = self._child = subprocess.Popen(
             list(command),
             env=dict(env),
@@ -65,6 +67,8 @@ class GroupProcess:
             for reading in ((child.stdout, output, on_stdout), (child.stderr, errors, on_stderr))
         ]
         try:
+            if self._asked_to_stop:  # between the start of the process and its name here
+                self.stop()
             for reader in readers:
                 reader.start()
             # Ended but not reaped: until then no other process can get the group's number.
@@ -82,6 +86,7 @@ class GroupProcess:
 
         Safe in a signal handler that interrupts `run`: it takes no lock and reaps nothing.
         """
+        self._asked_to_stop = True
         child = self._child
         if child is None:
             return

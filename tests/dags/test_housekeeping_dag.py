@@ -124,7 +124,7 @@ def test_a_command_that_was_killed_says_by_what() -> None:
 
 
 def test_killing_the_task_ends_the_command(home: Lake) -> None:
-    """A stage that waits for a lease which this test holds is surely alive when killed."""
+    """Killed as soon as it is there: it imports for a second before it could end by itself."""
     task = operator("plan", "--night", "2017-11-20")
     failed: list[BaseException] = []
 

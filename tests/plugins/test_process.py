@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -129,3 +131,21 @@ def test_an_exception_in_the_wait_stops_the_command(
         run("import time; time.sleep(60)")
 
     wait_until(lambda: is_gone(pids[0]))
+
+
+def test_a_stop_while_the_command_is_being_started_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running, start = GroupProcess(), subprocess.Popen
+
+    def started(*args: Any, **kwargs: Any) -> Any:
+        child = start(*args, **kwargs)
+        running.stop()  # as another thread would: the process is there, and has no name yet
+        return child
+
+    monkeypatch.setattr("nightshift_airflow.process.subprocess.Popen", started)
+    began = time.monotonic()
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    ended = running.run(command, env=os.environ, on_stdout=print, on_stderr=print)
+    assert ended.status == -15
+    assert time.monotonic() - began < 30
