@@ -20,7 +20,7 @@ import json
 import sys
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -39,9 +39,10 @@ from benchmarks.warm_start_measures import (
     SERVED,
     SLICES,
     WARM,
-    agreement,
+    cost,
     costs,
     frame_of,
+    mean_agreement,
     overlap,
     results,
 )
@@ -58,7 +59,7 @@ from nightshift.nights import run_parts
 from nightshift.recommend.ranker import ModelRanker, load
 from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot, read_vectors
-from nightshift.stages import CONTROL, REAL, state_partition
+from nightshift.stages import CONTROL, state_partition
 
 FIRST = "2017-11-20"
 DATA = "The Complete Journey, with the settings of the checkout"
@@ -70,7 +71,6 @@ AFTER = ("evaluate", "promote", "refresh")
 SEEDS = {SCRATCH: 100, AGAIN: 200, LONG: 300}
 """Of the first night's trainings from nothing; each further night has the next one."""
 LONGER = 3
-BLOCK = 64  # customers whose scores over the whole catalogue are held at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,34 +155,11 @@ def tell(ran: stages.Ran) -> None:
         say(f"  {ran.stage:9} {ran.seconds:6.1f} s  {ran.manifest.partition}")
 
 
-def cost(lake: Lake, models: dict[str, Manifest], state: Manifest) -> dict[str, Any]:
-    """Steps and seconds of the night: of the training loops alone, and of whole stages.
-
-    The stage `refresh` works on two lines: half of its seconds are one line's.
-    """
-    warm, scratch = models[WARM], models[SCRATCH]
-    after = lake.read_json(state, f"{REAL}/config.json")["steps"]
-    return {
-        "steps": {
-            "finetune": warm.stats["steps"],
-            "refresh": after - warm.stats["steps_behind"],
-            "scratch": scratch.stats["steps"],
-        },
-        "train_seconds": {
-            "finetune": warm.run["train_seconds"]["train"],
-            "refresh": state.run["train_seconds"][REAL],
-            "scratch": scratch.run["train_seconds"]["train"],
-        },
-        "stage_seconds": {
-            "finetune": warm.run["seconds"],
-            "refresh": state.run["seconds"] / 2,
-            "scratch": scratch.run["seconds"],
-        },
-    }
-
-
 def kept(
-    settings: Settings, night: Night, models: dict[str, Manifest], make: Any
+    settings: Settings,
+    night: Night,
+    models: dict[str, Manifest],
+    make: Callable[[], dict[str, Any]],
 ) -> dict[str, Any]:
     """What was judged of these very models before, or what `make` judges now."""
     path = settings.home_path / "judged" / f"{night.key}.json"
@@ -232,17 +209,6 @@ def judged(
         "figures": pl.concat(frames).to_dict(as_series=False),
         "alike": alike,
     }
-
-
-def mean_agreement(ranker: ModelRanker, other: ModelRanker, window: Window) -> float:
-    """`agreement` of all customers of a window."""
-    rows = np.arange(len(window))
-    blocks = [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
-    found = [
-        agreement(*(one.scores(window.histories.take(block)) for one in (ranker, other)))
-        for block in blocks
-    ]
-    return float(np.average(found, weights=[len(block) for block in blocks]))
 
 
 def run(asked: argparse.Namespace, settings: Settings) -> list[dict[str, Any]]:

@@ -9,7 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from nightshift.evaluate.window import Window
 from nightshift.intervals import paired_bootstrap
+from nightshift.lake import Lake
+from nightshift.manifest import Manifest
+from nightshift.recommend.ranker import ModelRanker
+from nightshift.stages import REAL
 
 Floats = npt.NDArray[np.floating[Any]]
 RESAMPLES, SEED = 10_000, 12345
@@ -17,6 +22,7 @@ WARM, SCRATCH, AGAIN, LONG = "warm", "scratch", "scratch, another seed", "scratc
 SERVED, NETWORK = "served", "network"
 METRIC = "ndcg@10"
 SLICES = ("overall", "warm", "tail", "cold", "new")
+BLOCK = 64  # customers whose scores over the whole catalogue are held at once
 COSTS = ("steps", "train_seconds", "stage_seconds")
 
 
@@ -38,6 +44,17 @@ def agreement(scores: Floats, others: Floats) -> float:
     one, other = (part - part.mean(axis=1, keepdims=True) for part in (scores, others))
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return float(((one * other).sum(axis=1) / np.maximum(lengths, 1e-12)).mean())
+
+
+def mean_agreement(ranker: ModelRanker, other: ModelRanker, window: Window) -> float:
+    """`agreement` of all customers of a window."""
+    rows = np.arange(len(window))
+    blocks = [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
+    found = [
+        agreement(*(one.scores(window.histories.take(block)) for one in (ranker, other)))
+        for block in blocks
+    ]
+    return float(np.average(found, weights=[len(block) for block in blocks]))
 
 
 def compared(frame: pl.DataFrame, arm: str, against: str) -> dict[str, Any]:
@@ -72,6 +89,32 @@ def compared(frame: pl.DataFrame, arm: str, against: str) -> dict[str, Any]:
         "levels": [float(ours.mean()), float(theirs.mean())],
         "nights": wide["night"].n_unique(),
         "n": found.n,
+    }
+
+
+def cost(lake: Lake, models: dict[str, Manifest], state: Manifest) -> dict[str, Any]:
+    """Steps and seconds of the night: of the training loops alone, and of whole stages.
+
+    The stage `refresh` works on two lines: half of its seconds are one line's.
+    """
+    warm, scratch = models[WARM], models[SCRATCH]
+    after = lake.read_json(state, f"{REAL}/config.json")["steps"]
+    return {
+        "steps": {
+            "finetune": warm.stats["steps"],
+            "refresh": after - warm.stats["steps_behind"],
+            "scratch": scratch.stats["steps"],
+        },
+        "train_seconds": {
+            "finetune": warm.run["train_seconds"]["train"],
+            "refresh": state.run["train_seconds"][REAL],
+            "scratch": scratch.run["train_seconds"]["train"],
+        },
+        "stage_seconds": {
+            "finetune": warm.run["seconds"],
+            "refresh": state.run["seconds"] / 2,
+            "scratch": scratch.run["seconds"],
+        },
     }
 
 
