@@ -115,18 +115,20 @@ class Judges:
         )
 
 
-def night_of(settings: Settings, night: Night, *, milestone: bool, number: int) -> dict[str, Any]:
+def night_of(
+    settings: Settings, night: Night, *, beside: Sequence[str], number: int
+) -> dict[str, Any]:
     """Run a night, its trainings from nothing beside it, and judge them.
 
     Args:
-        milestone: whether a second seed and the longer training are wanted.
+        beside: the trainings from nothing that are wanted.
         number: of the night, from 1 on.
     """
     lake = Lake.of(settings)
     run_stages(BEFORE, lake, night, settings)
     models = {WARM: lake.get("arm", f"night={night.key}/arm={CONTROL}/seed=0")}
     nothing = settings.with_({"night": {"first": night.start.isoformat()}})
-    for name in (SCRATCH, AGAIN, LONG) if milestone else (SCRATCH,):
+    for name in beside:
         steps = settings.finetune.first_steps * (LONGER if name == LONG else 1)
         parts = {"arm": CONTROL, "seed": str(SEEDS[name] + number)}
         ran = stages.run(
@@ -227,7 +229,9 @@ def run(asked: argparse.Namespace, settings: Settings) -> list[dict[str, Any]]:
         run_stages((*BEFORE, *AFTER), Lake.of(settings), first, settings)
         for number, night in enumerate(nights, 1):
             say(f"{night.key}: {number} of {asked.nights}")
-            one = night_of(settings, night, milestone=number in milestones, number=number)
+            beside = [SCRATCH, *([AGAIN] if number in milestones else [])]
+            beside += [LONG] if number == asked.nights else []
+            one = night_of(settings, night, beside=beside, number=number)
             done.append(one)
             show(one)
     finally:

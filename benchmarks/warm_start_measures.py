@@ -159,8 +159,8 @@ def results(nights: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield row(mine, WARM, SCRATCH, ranking, name, "all nights")
         mine = part.filter(pl.col("slice") == "overall")
         yield row(mine, AGAIN, SCRATCH, ranking, "overall", "milestones")
-        yield row(mine, LONG, SCRATCH, ranking, "overall", "milestones")
-        yield row(mine, WARM, LONG, ranking, "overall", "milestones")
+        yield row(mine, LONG, SCRATCH, ranking, "overall", "last night")
+        yield row(mine, WARM, LONG, ranking, "overall", "last night")
         if half:
             early, late = pl.col("number") <= half, pl.col("number") > half
             yield row(mine.filter(early), WARM, SCRATCH, ranking, "overall", "first half")
