@@ -44,6 +44,7 @@ from benchmarks.warm_start_measures import (
     frame_of,
     mean_agreement,
     overlap,
+    page,
     results,
 )
 from nightshift import stages
@@ -227,7 +228,7 @@ def run(asked: argparse.Namespace, settings: Settings) -> list[dict[str, Any]]:
         loaders.load("complete-journey", settings)
         say(f"{first.key}: from nothing")
         run_stages((*BEFORE, *AFTER), Lake.of(settings), first, settings)
-        for number, night in enumerate(nights, 1):
+        for number, night in enumerate(nights[: asked.stop_after], 1):
             say(f"{night.key}: {number} of {asked.nights}")
             beside = [SCRATCH, *([AGAIN] if number in milestones else [])]
             beside += [LONG] if number == asked.nights else []
@@ -251,7 +252,7 @@ def show(night: dict[str, Any]) -> None:
 def settings_for(asked: argparse.Namespace) -> Settings:
     """Those of the checkout, without samples; what the machine's variables say does not count."""
     shipped = Settings.shipped(tomllib.loads((PROJECT / "nightshift.toml").read_text()))
-    changed = settings_of(asked, base=shipped)
+    changed = settings_of(argparse.Namespace(set=asked.set), base=shipped)
     return changed.with_(
         {
             "home": str(asked.home),
@@ -275,6 +276,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--nights", type=int, default=14, help="that are judged (14)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--home", type=Path, help="folder to use and keep (default: temporary)")
+    parser.add_argument("--stop-after", type=int, help="so many of them; another run goes on")
+    parser.add_argument("--markdown", type=Path, help="write the tables there")
     parser.add_argument("--result", default="warm-start", help="name of the result file")
     parser.add_argument(
         "--set", metavar="PATH=VALUE", action="append", default=[], help="another setting"
@@ -284,7 +287,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--nights is at least 1")
     asked.home = asked.home or Path(tempfile.mkdtemp(prefix="ns-bench-", dir="/tmp"))
     asked.home.mkdir(parents=True, exist_ok=True)
-    finish(asked.result, DATA, run(asked, settings_for(asked)))
+    rows = run(asked, settings_for(asked))
+    if asked.markdown:
+        asked.markdown.write_text(page(rows))
+    finish(asked.result, DATA, rows)
     return 0
 
 

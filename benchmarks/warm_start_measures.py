@@ -159,8 +159,9 @@ def results(nights: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield row(mine, WARM, SCRATCH, ranking, name, "all nights")
         mine = part.filter(pl.col("slice") == "overall")
         yield row(mine, AGAIN, SCRATCH, ranking, "overall", "milestones")
-        yield row(mine, LONG, SCRATCH, ranking, "overall", "last night")
-        yield row(mine, WARM, LONG, ranking, "overall", "last night")
+        if LONG in mine["arm"]:
+            yield row(mine, LONG, SCRATCH, ranking, "overall", "last night")
+            yield row(mine, WARM, LONG, ranking, "overall", "last night")
         if half:
             early, late = pl.col("number") <= half, pl.col("number") > half
             yield row(mine.filter(early), WARM, SCRATCH, ranking, "overall", "first half")
@@ -182,3 +183,45 @@ def row(
         name: np.round(value, 5).tolist() if isinstance(value, (float, list)) else value
         for name, value in found.items()
     }
+
+
+def page(rows: Sequence[dict[str, Any]]) -> str:
+    """The results as docs/recommender.md shows them."""
+    lines = [
+        "| | optimizer steps | seconds of training | seconds of whole stages |",
+        "|---|---:|---:|---:|",
+    ]
+    spent = {one["metric"]: one for one in rows if one.get("slice") == "all nights"}
+    for part in ("finetune", "refresh", "scratch"):
+        cells = [f"{spent[what][part]:,.0f}" for what in COSTS]
+        lines.append(f"| {part} | {' | '.join(cells)} |")
+    shares = [f"**{spent[what]['share']:.1%}**" for what in COSTS]
+    lines += [f"| finetune and refresh of it | {' | '.join(shares)} |", ""]
+    lines += [
+        "| arm | against | when | customers | served | of it | difference [95 %] "
+        "| network alone | of it | difference [95 %] |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    figures = [one for one in rows if one["metric"] == METRIC and one["slice"] == "overall"]
+    served, network = (
+        [one for one in figures if one["ranking"] == ranking] for ranking in (SERVED, NETWORK)
+    )
+    for one, alone in zip(served, network, strict=True):
+        lines.append(
+            f"| {one['arm']} | {one['against']} | {one['when']} | {one['n']:,} "
+            f"| {_shown(one)} | {_shown(alone)} |"
+        )
+    lines += ["", "| night | | overlap@10 as served | of the network alone | cosine of scores |"]
+    lines.append("|---|---|---:|---:|---:|")
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in rows:
+        if one["metric"] in ("overlap@10", "score_cosine"):
+            alike.setdefault((one["when"], one["arm"]), []).append(f"{one['value']:.3f}")
+    lines += [f"| {when} | {arm} | {' | '.join(found)} |" for (when, arm), found in alike.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(one: dict[str, Any]) -> str:
+    ours, theirs = one["levels"]
+    low, high = one["ci95"] or (float("nan"), float("nan"))
+    return f"{ours:.4f} | {theirs:.4f} | {one['relative']:+.1%} [{low:+.1%}, {high:+.1%}]"
