@@ -51,10 +51,10 @@ check: $(STAMP) ## lint, format, types
 
 bench: $(STAMP) ## what is measured against peers: NAME=…
 	@if [ -z "$(NAME)" ]; then
-	  echo "usage: make bench NAME=…   one of: $$(cd benchmarks && ls *.py 2>/dev/null | grep -Ev '^(common|__init__|peer_lists|.*_measures).py' | sed 's/\.py$$//' | xargs)" >&2
+	  echo "usage: make bench NAME=…   one of: $$(cd benchmarks && ls *.py 2>/dev/null | grep -Ev '^(common|__init__|peer_lists|.*_measures).py' | sed 's/\.py$$//; s/_/-/g' | xargs)" >&2
 	  exit 2
 	fi
-	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+	$(BIN)/python -m benchmarks.$(subst -,_,$(NAME)) $(ARGS)
 
 install: $(STAMP) ## only make .venv
 

@@ -1,7 +1,7 @@
 """A split in time with items nobody has seen: our model beside baselines and id-based peers.
 
-    make bench NAME=time_split ARGS='--shop amazon --interactions FILE --items FILE --peers PYTHON'
-    make bench NAME=time_split ARGS='--shop online-retail FILE --peers PYTHON'
+    make bench NAME=time-split ARGS='--shop amazon --interactions FILE --items FILE --peers PYTHON'
+    make bench NAME=time-split ARGS='--shop online-retail FILE --peers PYTHON'
 
 One night from the 0.9 quantile of event times on (docs/evaluation.md), a seeded tenth of the items
 withheld from everything that learns; their events feed the slice `cold` alone. Every arm ranks the
@@ -210,7 +210,7 @@ def run(asked: argparse.Namespace, settings: Settings) -> list[dict[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="make bench NAME=time_split",
+        prog="make bench NAME=time-split",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

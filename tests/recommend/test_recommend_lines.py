@@ -158,6 +158,7 @@ def test_a_gap_is_learnt_on_the_way(shop, past):
     assert len(late.lake.read_json(model, "losses.json")["gap"]) > 0
     old = late.rank_of(inputs, state, "i17", after="i03", prefix="real/")
     assert late.rank_of(inputs, model, "i17", after="i03", prefix="") <= 1 < old
+    assert set(model.run["train_seconds"]) == {"gap", "train"}
     # 40 users with something new, 8 a step, 8 passes: nothing else was replayed.
     assert model.stats["steps_behind"] == shop.model(state, "real/").steps + 5 * 8
 
@@ -169,7 +170,7 @@ def test_only_what_came_after_the_state_is_new_in_a_gap(shop, past, monkeypatch)
     users = {"u000": ["i01", "i02"], "u007": ["i03"], "zz": ["i04"]}
     seen = {}
 
-    def look(stored, deltas, features, histories, new, ctx, *, seed, label):
+    def look(stored, deltas, features, histories, new, ctx, *, seed, part, label):
         seen["new"] = new
         return []
 

@@ -8,6 +8,9 @@ say more of items, and say something of customers. On the first night an arm sta
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -70,25 +73,26 @@ def run(ctx: StageContext) -> dict[str, Any]:
         losses["gap"] = _learn_gap(ctx, snapshot, stored, deltas, features, seed, parent.stats)
     length = stored.model.settings.max_length
     data = training_set(snapshot, samples, max_length=length)
-    losses["train"] = train_model(
-        ctx.settings,
-        ctx.writer.scratch,
-        stored.model,
-        deltas,
-        features,
-        data,
-        Plan(
-            steps,
-            rate,
-            settings.batch,
-            settings.negatives,
-            seed,
-            label=f"finetune {arm}",
-            sequences=settings.sequence_batch,
-            full_softmax=settings.full_softmax,
-        ),
-        attributes=stored.attributes,
-    )
+    with timed(ctx, "train"):
+        losses["train"] = train_model(
+            ctx.settings,
+            ctx.writer.scratch,
+            stored.model,
+            deltas,
+            features,
+            data,
+            Plan(
+                steps,
+                rate,
+                settings.batch,
+                settings.negatives,
+                seed,
+                label=f"finetune {arm}",
+                sequences=settings.sequence_batch,
+                full_softmax=settings.full_softmax,
+            ),
+            attributes=stored.attributes,
+        )
     embed = embedding(ctx.lake, ctx.settings)
     stored.texts = ItemTexts.of(snapshot, vectors, samples, embed)
     profiles = Profiles.of(samples, embed)
@@ -169,7 +173,15 @@ def _learn_gap(
         np.append(read.times >= since, False).astype(np.int64), read.indptr[:-1]
     ) * (read.lengths > 0)
     return pass_over(
-        stored, deltas, features, histories, newer, ctx, seed=seed, label="learn the gap"
+        stored,
+        deltas,
+        features,
+        histories,
+        newer,
+        ctx,
+        seed=seed,
+        part="gap",
+        label="learn the gap",
     )
 
 
@@ -182,28 +194,42 @@ def pass_over(
     ctx: StageContext,
     *,
     seed: int,
+    part: str,
     label: str,
 ) -> list[float]:
-    """`refresh_passes` over the newest windows, learning the last `new[u]` items of each user."""
+    """`refresh_passes` over the newest windows, learning the last `new[u]` items of each user.
+
+    Args:
+        part: under which name its seconds stand (see `timed`).
+    """
     settings = ctx.settings.finetune
     windows = Windows.newest(histories, new, stored.model.settings.max_length)
     steps = -(-len(windows) // settings.batch) * settings.refresh_passes
     stored.steps += steps
-    return train_model(
-        ctx.settings,
-        ctx.writer.scratch,
-        stored.model,
-        deltas,
-        features,
-        TrainingSet(windows, known_items(histories)),
-        Plan(
-            steps,
-            settings.warm_learning_rate,
-            settings.batch,
-            settings.negatives,
-            seed,
-            label=label,
-            full_softmax=settings.full_softmax,
-        ),
-        attributes=stored.attributes,
-    )
+    with timed(ctx, part):
+        return train_model(
+            ctx.settings,
+            ctx.writer.scratch,
+            stored.model,
+            deltas,
+            features,
+            TrainingSet(windows, known_items(histories)),
+            Plan(
+                steps,
+                settings.warm_learning_rate,
+                settings.batch,
+                settings.negatives,
+                seed,
+                label=label,
+                full_softmax=settings.full_softmax,
+            ),
+            attributes=stored.attributes,
+        )
+
+
+@contextmanager
+def timed(ctx: StageContext, part: str) -> Iterator[None]:
+    """Puts the seconds of what runs inside into the manifest's run: the training loop alone."""
+    started = time.monotonic()
+    yield
+    ctx.run.setdefault("train_seconds", {})[part] = round(time.monotonic() - started, 3)

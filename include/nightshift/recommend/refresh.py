@@ -51,6 +51,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             extended.new,
             ctx,
             seed=seed,
+            part=line,
             label=f"refresh {line}",
         )
         checkpoint.save(stored, ctx.writer, f"{line}/", line=line)
