@@ -27,6 +27,7 @@ from benchmarks import timing_measures as timing
 from benchmarks.common import finish, say
 from nightshift import metrics
 from nightshift.compute import set_up_torch
+from nightshift.histories import Histories
 from nightshift.ranking import Ranker
 from nightshift.recommend.exports import exported
 from nightshift.recommend.exports.layout import FORMATS
@@ -38,7 +39,6 @@ from nightshift.recommend.training.loop import IdDeltas, train
 from nightshift.recommend.training.steps import Plan, TrainingSet
 from nightshift.recommend.training.windows import Windows
 from nightshift.settings import Settings
-from nightshift.snapshot import Histories
 from nightshift.store.loaders import amazon
 from nightshift.text.encoder import Encoder
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from nightshift import metrics
-from nightshift.snapshot import Histories
+from nightshift.histories import Histories
 
 K = 10
 

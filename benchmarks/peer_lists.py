@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmarks.common import say
-from nightshift.snapshot import Histories
+from nightshift.histories import Histories
 
 DEPTH = 100
 """Items a peer lists of each customer: enough to find ten natural ones among them."""

@@ -35,12 +35,12 @@ import torch
 
 from benchmarks import timing_measures as timing
 from benchmarks.common import PROJECT, finish, say
+from nightshift.histories import Histories
 from nightshift.ranking import top_of_tiles
 from nightshift.recommend import ranker
 from nightshift.recommend.model import checkpoint
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.settings import ModelSettings
-from nightshift.snapshot import Histories
 
 DATA = "made up: random texts, histories of 9 items on average"
 K, BETA, WIDTH = 20, 7.5, 384

@@ -33,6 +33,7 @@ from nightshift.commands.benchmark import long_night
 from nightshift.evaluate.baselines import baselines
 from nightshift.evaluate.judge import judge, user_metrics
 from nightshift.evaluate.window import Window, read_window
+from nightshift.histories import Histories
 from nightshift.lake import Lake
 from nightshift.night import Night, microseconds
 from nightshift.nights import run_parts
@@ -41,7 +42,7 @@ from nightshift.recommend.loading import as_served
 from nightshift.recommend.ranking.newcomers import Newcomers
 from nightshift.recommend.tune import inner_night
 from nightshift.settings import Settings
-from nightshift.snapshot import Histories, Snapshot, read_vectors
+from nightshift.snapshot import Snapshot, read_vectors
 
 OURS, KEPT = "nightshift", "nightshift, one place in ten for new items"
 KEPT_EVERY = 10

@@ -12,11 +12,11 @@ import polars as pl
 
 from factories import commit
 from nightshift import contracts
+from nightshift.histories import Histories
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.night import Night
 from nightshift.settings import Settings
-from nightshift.snapshot import Histories
 from nightshift.stages import STAGES, StageContext
 
 NIGHT = Night.parse("2017-05-20")

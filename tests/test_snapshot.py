@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightshift.errors import BadInput
+from nightshift.histories import Histories
 from nightshift.lake import Lake
-from nightshift.snapshot import Histories, Snapshot, read_vectors
+from nightshift.snapshot import Snapshot, read_vectors
 from shop_by_hand import (
     NIGHT,
     event_rows,

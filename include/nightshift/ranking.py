@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.snapshot import Histories
+from nightshift.histories import Histories
 
 Codes = npt.NDArray[np.int32]
 Scores = npt.NDArray[np.float32]

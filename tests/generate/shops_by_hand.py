@@ -9,9 +9,9 @@ import polars as pl
 
 from conftest import sources_of
 from nightshift.generate.sources import Sources
+from nightshift.histories import Histories
 from nightshift.lake import Lake
 from nightshift.settings import Settings
-from nightshift.snapshot import Histories
 
 _ENCODED = 500
 """Characters of a title; the encoder reads no further."""

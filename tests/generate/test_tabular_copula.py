@@ -17,7 +17,7 @@ from nightshift.generate.tabular import tilting
 from nightshift.generate.tabular.customer_numbers import ItemNumbers, describe, names_of, timing
 from nightshift.generate.tabular.gaussian_copula import GaussianCopula, nearest_correlation
 from nightshift.generate.tabular.realise import Realiser
-from nightshift.snapshot import Histories
+from nightshift.histories import Histories
 
 DISCRETE = np.array([False, True, False, True])
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nightshift.histories import Histories
 from nightshift.recommend.model import checkpoint
 from nightshift.recommend.model.checkpoint import Checkpoint
 from nightshift.recommend.model.id_deltas import IdDeltas
@@ -15,7 +16,6 @@ from nightshift.recommend.training.loop import train
 from nightshift.recommend.training.steps import Plan, TrainingSet
 from nightshift.recommend.training.windows import Windows
 from nightshift.settings import ModelSettings
-from nightshift.snapshot import Histories
 from shop_by_hand import TINY_MODEL, histories, unit_vectors
 
 

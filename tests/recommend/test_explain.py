@@ -11,12 +11,12 @@ import pytest
 import torch
 from small_models import fresh, trained, training_set, walks, with_deltas
 
+from nightshift.histories import Histories
 from nightshift.recommend.explanations import leave_out
 from nightshift.recommend.explanations.explain import BECAUSE, WORDS, Explainer
 from nightshift.recommend.explanations.leave_out import last_items, without
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.samples.texts import ItemTexts, Profiles
-from nightshift.snapshot import Histories
 from shop_by_hand import histories, unit_vectors
 
 ITEMS = 40

@@ -8,6 +8,7 @@ import torch
 from small_models import fresh, with_deltas
 
 from factories import commit
+from nightshift.histories import Histories
 from nightshift.lake import Lake
 from nightshift.recommend import loading, ranker
 from nightshift.recommend.model import checkpoint
@@ -16,7 +17,6 @@ from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.ranking import user_side
 from nightshift.recommend.ranking.user_side import own_items
 from nightshift.recommend.search.hybrid import Plan, SearchModel
-from nightshift.snapshot import Histories
 from nightshift.stages import STAGES
 from shop_by_hand import NIGHT, histories, settings_for, unit_vectors
 

@@ -10,12 +10,13 @@ from small_models import assert_same_weights, fresh, with_deltas
 
 from factories import commit
 from nightshift.errors import ModelRejected
+from nightshift.histories import Histories
 from nightshift.recipes import weigh
 from nightshift.recommend import loading
 from nightshift.recommend.model import checkpoint
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.samples.texts import ItemTexts, Profiles, mixed
-from nightshift.snapshot import Histories, Snapshot, read_vectors
+from nightshift.snapshot import Snapshot, read_vectors
 from nightshift.stages import STAGES
 from shop_by_hand import NIGHT, WIDTH, histories, samples, unit_vectors
 

@@ -10,9 +10,9 @@ import polars as pl
 
 from nightshift import metrics
 from nightshift.evaluate.window import Window
+from nightshift.histories import Histories
 from nightshift.progress import Progress
 from nightshift.ranking import Codes, Ranker
-from nightshift.snapshot import Histories
 
 K = 10
 METRICS = (f"ndcg@{K}", f"recall@{K}", "mrr")

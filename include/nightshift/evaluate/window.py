@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nightshift.snapshot import Histories, Snapshot
+from nightshift.histories import Histories
+from nightshift.snapshot import Snapshot
 
 Bools = npt.NDArray[np.bool_]
 

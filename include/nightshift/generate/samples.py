@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from nightshift import contracts
-from nightshift.snapshot import Histories
+from nightshift.histories import Histories
 
 CONTENT = ("kind", "strategy", "item_id", "user_key", "context_items", "text", "label")
 """What makes a sample that sample; weight, scores and lineage describe it."""

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from nightshift.errors import ModelRejected
+from nightshift.histories import Histories
 from nightshift.ranking import Codes, Mask, Scores, held_block, top_of_tiles
 from nightshift.recommend.model.checkpoint import Checkpoint
 from nightshift.recommend.model.features import Floats, check_finite
@@ -33,7 +34,6 @@ from nightshift.recommend.ranking.user_side import check_codes, encoded, own_ite
 from nightshift.recommend.samples.texts import Profiles, mixed
 from nightshift.recommend.search.hybrid import SearchModel
 from nightshift.recommend.search.ranker import QueryRanker
-from nightshift.snapshot import Histories
 from nightshift.text.bm25 import Indexes
 
 _BLOCK_CELLS = 8_000_000

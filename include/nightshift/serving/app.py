@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Query, Response
 
 import nightshift
 from nightshift.compute import bind_torch
+from nightshift.histories import Histories
 from nightshift.lake import Lake
 from nightshift.serving.batching import Batcher
 from nightshift.serving.champion import Champion, Ranked
@@ -36,7 +37,6 @@ from nightshift.serving.schemas import (
     within,
 )
 from nightshift.settings import Settings
-from nightshift.snapshot import Histories
 from nightshift.text.encoder import Encoder
 
 Done = TypeVar("Done")

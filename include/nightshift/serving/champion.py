@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.errors import ModelRejected
+from nightshift.histories import Histories
 from nightshift.lake import Lake
 from nightshift.ranking import Codes, Mask, Scores
 from nightshift.recommend import ranker
@@ -25,7 +26,6 @@ from nightshift.recommend.morning import extend
 from nightshift.registry.alias import Alias
 from nightshift.registry.serving import model_name
 from nightshift.settings import Settings
-from nightshift.snapshot import Histories
 from nightshift.text.bm25 import Indexes
 from nightshift.text.encoder import encoder_digest
 

@@ -8,10 +8,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from nightshift.histories import Histories
 from nightshift.ranking import Codes
 from nightshift.recommend.model.features import Floats
 from nightshift.serving.champion import Champion, Ranked
-from nightshift.snapshot import Histories
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from nightshift.histories import Histories
 from nightshift.ranking import Codes, Mask, Scores, mask_scores, select_top_k
-from nightshift.snapshot import Histories
 
 NEIGHBOURS = 100
 LAST_LEARNT = 200  # the latest items of a user that co-occur: bounds the work a heavy buyer makes

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.histories import Histories
 from nightshift.ranking import Codes, Mask, Scores, mask_scores, select_top_k
-from nightshift.snapshot import Histories
 
 
 class PersonalFrequency:

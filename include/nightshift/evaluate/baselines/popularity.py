@@ -7,8 +7,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.histories import Histories
 from nightshift.ranking import Codes, Mask, Scores
-from nightshift.snapshot import Histories, Snapshot
+from nightshift.snapshot import Snapshot
 
 _TIE_SEED = 7
 

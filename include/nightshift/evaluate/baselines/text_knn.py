@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.histories import Histories
 from nightshift.ranking import Codes, Mask, Scores, mask_scores, select_top_k
-from nightshift.snapshot import Histories
 
 LAST, DECAY = 10, 0.7
 """The rule, fixed beforehand: the last ten items, each weighing 0.7 of the one after it."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.generate.ragged import first_of_groups, rank_in_groups
-from nightshift.snapshot import Histories
+from nightshift.histories import Histories
 
 _REACH = 2
 """Events on either side that count as beside."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from nightshift import contracts
 from nightshift.generate.hashing import Hashes, combine, splitmix
-from nightshift.snapshot import Histories
+from nightshift.histories import Histories
 
 Items = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]

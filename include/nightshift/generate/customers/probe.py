@@ -18,7 +18,7 @@ from nightshift.generate.hashing import combine, splitmix
 from nightshift.generate.neighbours import DECIMALS
 from nightshift.generate.sources import Sources
 from nightshift.generate.text.variants import most_popular_variant
-from nightshift.snapshot import Histories
+from nightshift.histories import Histories
 
 _RECENT, _DECAY = 10, 0.7
 """The text-kNN judge's profile: the last ten items, each counting 0.7 of the one after it."""

@@ -14,7 +14,8 @@ from nightshift.generate.shortage import MIN_LETTERS, shortage
 from nightshift.generate.sources import Sources
 from nightshift.generate.strategies.base import WISHES
 from nightshift.generate.text.cleaning import clean, gives_orders, words
-from nightshift.snapshot import Histories, Snapshot
+from nightshift.histories import Histories
+from nightshift.snapshot import Snapshot
 
 _WINDOW = 200
 """Latest events that are looked at; what lies further back says little of tonight."""

@@ -18,7 +18,7 @@ from nightshift.generate.samples import as_samples, contexts
 from nightshift.generate.shortage import shortage
 from nightshift.generate.strategies.base import WISHES, Chunk, Price, Strategy, count_dropped
 from nightshift.generate.text.variants import most_popular_variant
-from nightshift.snapshot import Histories
+from nightshift.histories import Histories
 
 _SECONDS_PER_SAMPLE = 2e-3
 """Measured on one core."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from nightshift.generate.behaviour.sequences import Ints, Items, lengths_of
-from nightshift.snapshot import Histories
+from nightshift.histories import Histories
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import polars as pl
 
 from nightshift import metrics
+from nightshift.histories import Histories
 from nightshift.ranking import Codes, Scores, mask_scores, select_top_k
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.settings import Settings
-from nightshift.snapshot import Histories, Snapshot
+from nightshift.snapshot import Snapshot
 
 K = 10
 _BLOCK_CELLS = 12_000_000

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from nightshift.histories import Histories
 from nightshift.ranking import Codes, Mask, Scores
 from nightshift.recommend.explanations.leave_out import blocks, last_items, without
 from nightshift.recommend.explanations.words import Words
 from nightshift.recommend.model.features import Floats
 from nightshift.recommend.ranker import ModelRanker
-from nightshift.snapshot import Histories
 
 BECAUSE, WORDS = 3, 5
 """Carrying items and words that are kept: what a person reads at a glance."""

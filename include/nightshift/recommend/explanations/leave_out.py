@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.histories import Histories
 from nightshift.ranking import Codes
-from nightshift.snapshot import Histories
 
 _ROWS, _EVENTS = 1024, 1_000_000
 """Shortened histories, and events in them, that are held at a time: about 100 MB, however long

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from nightshift.errors import ModelRejected
+from nightshift.histories import Histories
 from nightshift.lake import sha256_of
 from nightshift.ranking import Codes, Mask, Scores, top_of_tiles
 from nightshift.recommend.exports.layout import (
@@ -29,7 +30,6 @@ from nightshift.recommend.model.ids import unpack
 from nightshift.recommend.ranking.newcomers import Newcomers
 from nightshift.recommend.ranking.user_side import encoded, own_items, recent_items
 from nightshift.settings import ModelSettings
-from nightshift.snapshot import Histories
 
 _BLOCK, _TILE = 512, 16_384
 """Users and items whose scores are held at a time, as `ranker` has them."""

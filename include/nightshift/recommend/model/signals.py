@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nightshift.contracts import EVENT_KINDS
-from nightshift.snapshot import Histories
+from nightshift.histories import Histories
 
 Small = npt.NDArray[np.int8]
 

@@ -15,8 +15,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.histories import Histories
 from nightshift.ranking import Codes, Mask, Scores, top_of_tiles
-from nightshift.snapshot import Histories
 
 
 @dataclass(frozen=True, slots=True)

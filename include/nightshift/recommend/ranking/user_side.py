@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from nightshift.errors import BadInput
+from nightshift.histories import Histories
 from nightshift.ranking import Codes
 from nightshift.recommend.model.features import Floats
 from nightshift.recommend.model.signals import left_aligned, newest_signals
-from nightshift.snapshot import Histories
 
 _RECENT, _DECAY = 10, 0.7
 """The text profile: the last ten items, each counting 0.7 of the one after it."""

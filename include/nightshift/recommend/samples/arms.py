@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from nightshift.histories import Histories
 from nightshift.recommend.training.steps import TrainingSet
 from nightshift.recommend.training.windows import SampleRows, SampleWindows, Windows
-from nightshift.snapshot import Histories, Snapshot
+from nightshift.snapshot import Snapshot
 
 _LEAST_ITEMS = 2
 """Of a sequence: one item has nothing in front of it."""

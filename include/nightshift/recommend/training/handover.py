@@ -20,13 +20,13 @@ from torch import Tensor
 
 from nightshift import errors
 from nightshift.errors import NightshiftError
+from nightshift.histories import Histories
 from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.model.network import Recommender
 from nightshift.recommend.training.steps import Plan, TrainingSet
 from nightshift.recommend.training.windows import SampleWindows, Windows
 from nightshift.recommend.training.world import RankLost
 from nightshift.settings import ModelSettings
-from nightshift.snapshot import Histories
 from nightshift.writer import save_tensors
 
 _MODEL, _DELTAS, _REAL, _EXTRA = "model.", "deltas.", "real.", "extra."

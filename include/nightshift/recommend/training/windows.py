@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.histories import Histories
 from nightshift.recommend.model.signals import Signals, Small, gaps_of
-from nightshift.snapshot import Histories
 
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
