@@ -26,11 +26,14 @@ class Newcomers:
     every: int
     codes: npt.NDArray[np.int64]  # [new], ascending
     is_new: Mask  # [items]
+    place: Codes  # [items] where an item stands in `codes`, -1 where it is not new
 
     @classmethod
     def of(cls, known: Mask, every: int) -> Self:
         """`known` are the items with events: [items]."""
-        return cls(every, np.flatnonzero(~known), ~known)
+        codes, place = np.flatnonzero(~known), np.full(len(known), -1, dtype=np.int32)
+        place[codes] = np.arange(len(codes))
+        return cls(every, codes, ~known, place)
 
     def listed(
         self,
@@ -51,11 +54,9 @@ class Newcomers:
         wanted = best[0].shape[1] // self.every
         if not wanted or not len(self.codes):
             return best
-        place = np.full(len(self.is_new), -1, dtype=np.int32)
-        place[self.codes] = np.arange(len(self.codes))
         found, scores = top_of_tiles(
             scores_of,
-            replace(users, items=place[users.items]),
+            replace(users, items=self.place[users.items]),
             len(self.codes),
             wanted,
             candidates=None if candidates is None else candidates[self.codes],
