@@ -99,7 +99,7 @@ def trained(
         average=float(wanted["average"]),
         falls=bool(wanted["falls"]),
         full_softmax=0 if wanted["negatives"] else split.n_items,
-        precision=precision("auto", torch.device("cpu")),
+        precision=precision("auto", torch.device("cpu"), settings.dim),
         label=f"seed {seed}",
     )
     data = TrainingSet(windows, known_items(histories))

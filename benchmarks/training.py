@@ -78,7 +78,7 @@ def ours(path: Path, task: dict[str, Any]) -> dict[str, Any]:
         learning_rate=1e-3,
         batch=BATCH,
         seed=0,
-        precision=precision("auto", torch.device("cpu")),
+        precision=precision("auto", torch.device("cpu"), DIM),
         **task["options"],
     )
     empty = torch.zeros(split.n_items, 0)

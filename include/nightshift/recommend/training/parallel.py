@@ -56,7 +56,8 @@ def train_model(
         StageFailed: a process failed, with its cause.
     """
     on, count = device(settings), processes(settings)
-    plan = replace(plan, device=str(on), precision=precision(settings.compute.precision, on))
+    products = precision(settings.compute.precision, on, model.settings.dim)
+    plan = replace(plan, device=str(on), precision=products)
     if count == 1 or not plan.works_on(data):
         return train(model, deltas, features, data, plan, attributes=attributes)
     backend = BACKENDS[on.type]
