@@ -17,7 +17,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from nightshift.compute import device, precision, processes
+from nightshift.compute import device, precision, processes, training_threads
 from nightshift.errors import StageFailed
 from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.model.network import Recommender
@@ -59,7 +59,8 @@ def train_model(
     products = precision(settings.compute.precision, on, model.settings.dim)
     plan = replace(plan, device=str(on), precision=products)
     if count == 1 or not plan.works_on(data):
-        return train(model, deltas, features, data, plan, attributes=attributes)
+        with training_threads(model.settings.dim, on):
+            return train(model, deltas, features, data, plan, attributes=attributes)
     backend = BACKENDS[on.type]
     log.info("%s: %d processes on %s (%s)", plan.label, count, on.type, backend)
     threads = max(1, settings.compute.threads // count)
