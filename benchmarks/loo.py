@@ -36,6 +36,7 @@ from nightshift.lake import Lake
 from nightshift.recommend.model import checkpoint
 from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.ranking.followers import followers_of
 from nightshift.recommend.samples.arms import known_items
 from nightshift.recommend.samples.texts import embedding
 from nightshift.recommend.training.loop import train
@@ -52,6 +53,8 @@ CHOSEN: dict[str, float | str] = {
 WITH_TEXT = CHOSEN | {"features": 384}
 BETAS = (0.0, 2.5, 5.0, 10.0, 20.0)
 """Serve-time text blends tried on the validation items, with text."""
+FOLLOWS = (0.0, 2.0, 5.0, 10.0, 20.0)
+"""Weights of what followed the last items, tried on the validation items."""
 PEER_EPOCHS = (5, 10)
 """Of RecTools' models, tried on the validation items."""
 PUBLISHED = {"Beauty": (0.0928, 0.0531), "Sports_and_Outdoors": (0.0569, 0.0323)}
@@ -111,13 +114,36 @@ def trained(
 def ours(
     split: Split, wanted: dict[str, Any], seed: int, vectors: Floats | None
 ) -> dict[str, dict[str, float]]:
-    """Figures of one seed; β is chosen on the validation items."""
+    """Figures of one seed, and of its network alone.
+
+    The weights it ranks with are chosen on the validation items, one after the other.
+    """
     stored, embeddings = trained(split, wanted, seed, vectors)
-    betas = BETAS if wanted["features"] else (0.0,)
-    rankers = {beta: ModelRanker(stored, embeddings, beta=beta) for beta in betas}
-    found = {beta: figures(split, ranker, _VALIDATION) for beta, ranker in rankers.items()}
-    best = max(betas, key=lambda beta: (found[beta][f"ndcg@{K}"], -beta))
-    return {"validation": found[best], "test": figures(split, rankers[best], _TEST)}
+    followers = followers_of(split.before(_VALIDATION), split.n_items)
+    weights = {"beta": 0.0, "follow": 0.0}
+    tried: dict[tuple[float, ...], dict[str, float]] = {}
+
+    def ranker(**weights: float) -> ModelRanker:
+        return ModelRanker(stored, embeddings, followers=followers, **weights)
+
+    def merit(asked: dict[str, float]) -> float:
+        key = tuple(asked.values())
+        if key not in tried:
+            tried[key] = figures(split, ranker(**asked), _VALIDATION)
+        return tried[key][f"ndcg@{K}"]
+
+    for name, values in (("beta", BETAS if wanted["features"] else (0.0,)), ("follow", FOLLOWS)):
+        weights[name] = max(values, key=lambda value: (merit(weights | {name: value}), -value))
+    alone = {"beta": weights["beta"], "follow": 0.0}
+    return {
+        "weights": weights,
+        "validation": tried[tuple(weights.values())],
+        "test": figures(split, ranker(**weights), _TEST),
+        "network": {
+            "validation": tried[tuple(alone.values())],
+            "test": figures(split, ranker(**alone), _TEST),
+        },
+    }
 
 
 def figures(split: Split, ranker: ModelRanker, last: int) -> dict[str, float]:
@@ -154,7 +180,7 @@ def theirs(data: Data, peers: Peers, name: str, seed: int) -> dict[str, Any]:
 
 def run(asked: argparse.Namespace, wanted: dict[str, Any], data: Data, arm: str, seed: int) -> Any:
     """One arm's figures of one seed, from `--home` if they are there."""
-    options = wanted if arm == OURS else [SASREC, PEER_EPOCHS]
+    options = [wanted, BETAS, FOLLOWS] if arm == OURS else [SASREC, PEER_EPOCHS]
     body = json.dumps([data.path.name, arm, options, seed], sort_keys=True)
     file = asked.home / f"{hashlib.sha256(body.encode()).hexdigest()[:16]}.json"
     if not file.exists():

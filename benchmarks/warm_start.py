@@ -108,6 +108,7 @@ class Judges:
                 "beta": dict.fromkeys(recipe["beta"], 0.0),
                 "gamma": 0.0,
                 "lean": 0.0,
+                "follow": 0.0,
             }
         users = self.snapshot.users["user_key"].to_list()
         return as_served(

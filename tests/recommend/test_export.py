@@ -143,7 +143,7 @@ def test_an_int8_product_is_that_of_the_rounded_numbers(at_once, monkeypatch):
 
 def test_the_config_says_what_it_is_and_what_it_is_made_from(folder):
     config = json.loads((folder / "int8" / "config.json").read_text())
-    assert (config["kind"], config["to"], config["version"]) == ("nightshift-export", "int8", 1)
+    assert (config["kind"], config["to"], config["version"]) == ("nightshift-export", "int8", 2)
     assert config["precision"] == {"catalogue": "int8", "encoder": "int8"}
     assert config["source"] == SOURCE
     assert set(config["files"]) == {"catalogue.safetensors", "encoder.safetensors"}

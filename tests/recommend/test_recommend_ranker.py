@@ -15,7 +15,7 @@ from nightshift.recommend.model import checkpoint
 from nightshift.recommend.model.signals import left_aligned
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.recommend.ranking import user_side
-from nightshift.recommend.ranking.user_side import own_items
+from nightshift.recommend.ranking.counted import own_items
 from nightshift.recommend.search.hybrid import Plan, SearchModel
 from nightshift.stages import STAGES
 from shop_by_hand import NIGHT, histories, settings_for, unit_vectors
@@ -67,20 +67,21 @@ def test_own_items_count_by_how_often_and_how_lately():
     day = 24 * 3600 * 1_000_000
     times = np.array([0, 60, 120, 120, 0, 7]) * day
     past = Histories(np.array([0, 4, 4, 6]), np.array([5, 9, 5, 5, 9, 9], np.int32), times)
-    rows, codes, strength = own_items(past)
-    found = dict(zip(zip(rows.tolist(), codes.tolist(), strict=True), strength, strict=True))
+    counted = own_items(past, 10).tocoo()
+    found = dict(zip(zip(counted.row, counted.col, strict=True), counted.data, strict=True))
     # Half as much after 60 days, counted back from the user's own newest event.
     expected = {(0, 5): 0.25 + 1 + 1, (0, 9): 0.5, (2, 9): 1 + 0.5 ** (7 / 60)}
     assert found == {pair: pytest.approx(np.log1p(n), rel=1e-5) for pair, n in expected.items()}
-    assert all(len(part) == 0 for part in own_items(histories([[], []])))
+    assert own_items(histories([[], []]), 10).nnz == 0
 
 
 def test_gamma_raises_the_users_own_items_and_nothing_else(model):
     whole = histories(USERS)
     plain = ModelRanker(*model, beta=1.0).scores(whole)
     raised = ModelRanker(*model, beta=1.0, gamma=3.0).scores(whole)
-    rows, codes, strength = own_items(whole)
-    np.testing.assert_allclose((raised - plain)[rows, codes], 3 * strength, rtol=1e-4)
+    own = own_items(whole, ITEMS).tocoo()
+    rows, codes = own.row, own.col
+    np.testing.assert_allclose((raised - plain)[rows, codes], 3 * own.data, rtol=1e-4)
     raised[rows, codes] = plain[rows, codes]
     np.testing.assert_array_equal(raised, plain)
 

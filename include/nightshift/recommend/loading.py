@@ -14,6 +14,7 @@ from nightshift.manifest import Manifest
 from nightshift.recommend.model import checkpoint
 from nightshift.recommend.model.attributes import attribute_codes
 from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.ranking.followers import followers_of
 from nightshift.recommend.samples.texts import Profiles
 from nightshift.recommend.search.hybrid import SearchModel
 from nightshift.snapshot import Snapshot
@@ -77,6 +78,7 @@ def as_served(
     Raises:
         ModelRejected, BadInput: see `load`.
     """
+    follow = float(recipe.get("follow", 0.0))
     return load(
         lake,
         manifest,
@@ -87,6 +89,8 @@ def as_served(
         beta=float(recipe["beta"].get(arm, recipe["beta"][CHALLENGER])),
         gamma=float(recipe["gamma"]),
         lean=float(recipe.get("lean", 0.0)),
+        follow=follow,
+        followers=followers_of(snapshot.histories, snapshot.items.height) if follow else None,
         new_every=snapshot.shop.new_every,
         events=snapshot.item_events,
         catalogue=snapshot.items,

@@ -3,13 +3,15 @@
     score(user, item) = state(user) · (vector(item) + sample delta(item))
                       + beta * similarity(text of the user's last items, text of the item)
                       + gamma * log(1 + decayed count of the user's own events with the item)
+                      + follow * how much the item follows the user's last items
 
 Items with few events are ranked nearer to their neighbours in text (see `ranking.neighbours`).
 Samples place items (see `samples.deltas`), and texts about an item stand beside its own where it
 is ranked (`samples.texts`); a state is read from real vectors alone. The second part lets text
 speak for items that nobody has touched; a text about the customer has its share there, and nowhere
-else. The third is what a grocer's customers do: buy again. All weights are chosen on validation and
-belong to the recipe; gamma is zero where the shop does not repeat.
+else. The third is what a grocer's customers do: buy again. The fourth is what was counted
+(`ranking.followers`), where a network generalises. All weights are chosen on validation and belong
+to the recipe; gamma is zero where the shop does not repeat.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from nightshift.histories import Histories
 from nightshift.ranking import Codes, Mask, Scores, held_block, top_of_tiles
 from nightshift.recommend.model.checkpoint import Checkpoint
 from nightshift.recommend.model.features import Floats, check_finite
+from nightshift.recommend.ranking.counted import Counts, add, counted_sides, total
+from nightshift.recommend.ranking.followers import Followers
 from nightshift.recommend.ranking.neighbours import leaning
 from nightshift.recommend.ranking.newcomers import Newcomers
-from nightshift.recommend.ranking.user_side import check_codes, encoded, own_items, text_profiles
+from nightshift.recommend.ranking.user_side import check_codes, encoded, text_profiles
 from nightshift.recommend.samples.texts import Profiles, mixed
 from nightshift.recommend.search.hybrid import SearchModel
 from nightshift.recommend.search.ranker import QueryRanker
@@ -47,7 +51,7 @@ class _Asked(NamedTuple):
 
     states: Floats  # [users, D]
     profiles: Floats | None  # [users, P] times beta
-    own: tuple[Codes, Codes, Floats] | None  # times gamma
+    counted: Counts | None  # [users, items] all counted terms, weighted
 
 
 class ModelRanker:
@@ -61,6 +65,8 @@ class ModelRanker:
         beta: float,
         gamma: float = 0.0,
         lean: float = 0.0,
+        follow: float = 0.0,
+        followers: Followers | None = None,
         new_every: int = 0,
         events: npt.NDArray[np.int64] | None = None,
         profiles: Profiles | None = None,
@@ -71,7 +77,8 @@ class ModelRanker:
         Without `search` a query is ranked by the encoder's cosine and BM25 in equal parts.
 
         `events` of each item say who leans on its neighbours (see `leaning`), and for whom every
-        `new_every`-th place is kept (see `kept_places`); None: nobody.
+        `new_every`-th place is kept (see `kept_places`); None: nobody. Without `followers` nothing
+        follows anything.
 
         Raises:
             ModelRejected: the embeddings are not of this catalogue, or not of the model's encoder.
@@ -86,6 +93,7 @@ class ModelRanker:
         check_finite(vectors, stored.item_ids)
         self.stored, self.beta, self.gamma = stored, beta, gamma
         self.lean = lean if events is not None else 0.0
+        self.follow, self.followers = (follow, followers) if followers is not None else (0.0, None)
         self.features = stored.features(vectors)  # [items, P]
         self.shown = stored.ranked_features(self.features)  # [items, P] as they are ranked
         with torch.inference_mode():
@@ -119,7 +127,7 @@ class ModelRanker:
         return _Asked(
             self.states(histories),
             np.float32(self.beta) * self.text_profiles(histories) if self.beta else None,
-            self.own_side(histories),
+            total(self.counted_sides(histories)),
         )
 
     def _scores(
@@ -127,7 +135,7 @@ class ModelRanker:
     ) -> Scores:
         """Scores of some items, written to `where` [users, items asked for].
 
-        Of items by code, which are new ones, there are no own events to count.
+        Of items by code, which are new ones, nothing has been counted.
         """
         with torch.inference_mode():
             torch.mm(torch.from_numpy(asked.states), self.placed[items].T, out=where)
@@ -136,10 +144,8 @@ class ModelRanker:
                 shown = torch.from_numpy(self.shown[items])
                 where.addmm_(torch.from_numpy(asked.profiles), shown.T)
             out: Scores = where.numpy()
-        if asked.own is not None and isinstance(items, slice):
-            rows, codes, strength = asked.own
-            some = (codes >= items.start) & (codes < items.stop)
-            out[rows[some], codes[some] - items.start] += strength[some]
+        if asked.counted is not None and isinstance(items, slice):
+            add(asked.counted, items, out)
         return out
 
     def states(self, histories: Histories) -> Floats:
@@ -163,8 +169,8 @@ class ModelRanker:
     def item_sides(self) -> dict[str, Floats]:
         """The items' side of each term of the score that is a product: [items, d] by name.
 
-        `score = sum of user side · item side over the names, + own_side`. A new term of the score
-        needs an entry here and one in `user_sides`, and explanations know it.
+        `score = sum of user side · item side over the names, + counted_sides`. A new term of the
+        score needs an entry here and one in `user_sides`, and explanations know it.
         """
         stored = self.stored
         with torch.inference_mode():
@@ -190,12 +196,15 @@ class ModelRanker:
             sides["text_similarity"] = np.float32(self.beta) * self.text_profiles(histories)
         return sides
 
-    def own_side(self, histories: Histories) -> tuple[Codes, Codes, Floats] | None:
-        """The term of the user's own items, as `own_items` lists it; None where it is off."""
-        if not self.gamma:
-            return None
-        rows, codes, strength = own_items(histories)
-        return rows, codes, np.float32(self.gamma) * strength
+    def counted_sides(self, histories: Histories) -> dict[str, Counts]:
+        """The terms that are counts of few items, weighted: [users, items] by name."""
+        return counted_sides(
+            histories,
+            len(self.items),
+            gamma=self.gamma,
+            follow=self.follow,
+            followers=self.followers,
+        )
 
     def text_similarity(self, histories: Histories) -> Scores:
         """Cosine of each user's text profile with every item as it is ranked: [users, items]."""

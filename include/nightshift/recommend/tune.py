@@ -82,6 +82,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         made,
         trials.history_weight(_searches(ctx, inner)),
         trials.lean,
+        trials.follow,
     )
     ctx.seeds["tune"] = SEED
     ctx.writer.write_json("recipe.json", recipe.as_json())

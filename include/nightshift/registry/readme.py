@@ -159,7 +159,7 @@ def _training(facts: Facts) -> list[str]:
     shape = ", ".join(f"{name} {value}" for name, value in facts.model.items())
     return [
         f"- **Arm**: {facts.arm}; recipe `{facts.recipe['recipe_id']}`, text blend β {beta:g}, "
-        f"own items γ {facts.recipe['gamma']:g}",
+        f"own items γ {facts.recipe['gamma']:g}, followers φ {facts.recipe.get('follow', 0.0):g}",
         f"- **Synthetic samples behind it**: {rows or 'none'}",
         f"- **The recipe's choice of samples, for the blend line**: {used(facts.recipe)}",
         f"- **Steps**: {facts.steps:,} optimiser steps, all nights together",

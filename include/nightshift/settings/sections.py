@@ -202,6 +202,11 @@ class TuneSettings(Section):
         min_length=1,
         description="own events that weigh as much as an item's text neighbours in its ranking",
     )
+    follows: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (0.0, 2.0, 5.0, 10.0, 20.0),
+        min_length=1,
+        description="weights tried of what followed a customer's last items",
+    )
     gammas: tuple[float, ...] = Field(
         (0.0, 2.0, 4.0, 8.0, 16.0, 32.0),
         min_length=1,

@@ -67,12 +67,15 @@ class Recipe:
     """What is recommended to a customer, in what the customer searches."""
     lean: float = 0.0
     """How far an item with few events is ranked where its text neighbours are."""
+    follow: float = 0.0
+    """The weight of what followed a customer's last items."""
 
     @property
     def recipe_id(self) -> str:
         """Equal recipes have equal ids, whenever they were tuned: verdicts pool by it."""
         further = [self.history] if self.history or self.lean else []
         further += [self.lean] if self.lean else []
+        further += [{"follow": self.follow}] if self.follow else []
         return digest_of([self.beta, self.gamma, self.strategies, *further])[:12]
 
     def as_json(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from nightshift.recommend.model.attributes import attribute_codes
 from nightshift.recommend.model.features import Floats
 from nightshift.recommend.model.id_deltas import IdDeltas
 from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.ranking.followers import followers_of
 from nightshift.recommend.samples.arms import sample_rows, training_set
 from nightshift.recommend.samples.deltas import fit_sample_deltas
 from nightshift.recommend.samples.texts import Embed, ItemTexts, Profiles, embedding
@@ -51,6 +52,7 @@ class Trials:
     validation: Validation
     embed: Embed
     gamma: float = 0.0
+    follow: float = 0.0
     lean: float = 0.0
     _betas: tuple[float, ...] = field(init=False)
     _models: dict[Trained, checkpoint.Checkpoint] = field(init=False, default_factory=dict)
@@ -58,6 +60,7 @@ class Trials:
     def __post_init__(self) -> None:
         self._betas = self.settings.tune.betas
         self._user_keys = self.snapshot.users["user_key"].to_list()
+        self._followers = followers_of(self.snapshot.histories, self.snapshot.items.height)
         self._made = set(self.accepted["strategy"].unique())
         self._kinds = kinds(self.settings)
 
@@ -93,7 +96,10 @@ class Trials:
             events=self.snapshot.item_events,
             profiles=profiles,
             user_keys=self._user_keys,
-            **({"beta": 0.0, "gamma": self.gamma, "lean": self.lean} | other),
+            followers=self._followers,
+            **(
+                {"beta": 0.0, "gamma": self.gamma, "follow": self.follow, "lean": self.lean} | other
+            ),
         )
 
     def _trained(self, samples: pl.DataFrame, strategies: Strategies) -> checkpoint.Checkpoint:
@@ -182,10 +188,17 @@ class Trials:
         )
 
     def _choose_serving(self, stored: checkpoint.Checkpoint) -> None:
-        """γ, then the leaning, by the control's best overall NDCG@10; the smallest of equals."""
+        """γ, what follows, the leaning, in turn: by the control's best overall NDCG@10 each.
+
+        The smallest of equals.
+        """
         tune = self.settings.tune
         if self.snapshot.shop.repeats:
             self.gamma = max(tune.gammas, key=lambda g: (self._merit(stored, (0.0,), gamma=g), -g))
+        if len(tune.follows) > 1 or tune.follows[0]:
+            self.follow = max(
+                tune.follows, key=lambda f: (self._merit(stored, tune.betas, follow=f), -f)
+            )
         if len(tune.leans) > 1 or tune.leans[0]:
             self.lean = max(
                 tune.leans, key=lambda lean: (self._merit(stored, tune.betas, lean=lean), -lean)

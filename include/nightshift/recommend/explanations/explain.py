@@ -27,10 +27,10 @@ from nightshift.recommend.explanations.leave_out import blocks, last_items, with
 from nightshift.recommend.explanations.words import Words
 from nightshift.recommend.model.features import Floats
 from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.ranking.counted import Counts
 
 BECAUSE, WORDS = 3, 5
 """Carrying items and words that are kept: what a person reads at a glance."""
-OWN = "own"
 _ROUNDING = 1e-4
 """A contribution below this is what 32 bits leave of nothing."""
 _DIGITS = 3
@@ -113,7 +113,8 @@ class Explainer:
         allowed = np.ones(len(self.item_ids), bool) if candidates is None else candidates
         self._weight = (allowed / max(int(allowed.sum()), 1)).astype(np.float32)
         self._centre = {n: self._weight @ side for n, side in ranker.item_sides.items()}
-        self.terms = (*self._centre, *([OWN] if ranker.gamma else []))
+        nobody = Histories.from_codes(*(np.zeros(0, np.int64),) * 3, n_users=0)
+        self.terms = (*self._centre, *ranker.counted_sides(nobody))
 
     def explain(self, histories: Histories, codes: Codes) -> Explained:
         """Of these items [users, N], -1 for none, of a block of users.
@@ -147,11 +148,11 @@ class Explainer:
         for place, (name, items) in enumerate(self.ranker.item_sides.items()):
             parts[:, :, place] = np.einsum("ud,und->un", users[name], items[wanted])
             means[:, place] = users[name] @ self._centre[name]
-        own = self.ranker.own_side(histories)
-        if own is not None:
-            rows, of, values = own
-            parts[:, :, -1] = _looked_up(rows, of, values, wanted)
-            means[:, -1] = np.bincount(rows, values * self._weight[of], minlength=len(codes))
+        for place, counts in enumerate(
+            self.ranker.counted_sides(histories).values(), len(self._centre)
+        ):
+            parts[:, :, place] = _looked_up(counts, wanted)
+            means[:, place] = counts @ self._weight
         parts[codes < 0] = 0
         return parts, means
 
@@ -216,15 +217,12 @@ class Explainer:
         )
 
 
-def _looked_up(rows: Codes, codes: Codes, values: Floats, wanted: Codes) -> Floats:
-    """The values of listed pairs (row, code), in ascending order, at `wanted` [rows, N]; else 0."""
-    if not len(values):
+def _looked_up(counts: Counts, wanted: Codes) -> Floats:
+    """What was counted of the items `wanted` [rows, N]."""
+    if not wanted.size:
         return np.zeros(wanted.shape, dtype=np.float32)
-    width = int(max(codes.max(), wanted.max(initial=0))) + 1
-    keys = rows.astype(np.int64) * width + codes
-    asked = np.arange(len(wanted))[:, None] * width + wanted
-    place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
-    found: Floats = np.where(keys[place] == asked, values[place], np.float32(0))
+    rows = np.repeat(np.arange(len(wanted)), wanted.shape[1])
+    found: Floats = np.asarray(counts[rows, wanted.ravel()]).reshape(wanted.shape)
     return found
 
 

@@ -27,8 +27,10 @@ from nightshift.recommend.exports.layout import (
 from nightshift.recommend.exports.tables import Arrays, Table, stored_table
 from nightshift.recommend.model.features import Floats
 from nightshift.recommend.model.ids import unpack
+from nightshift.recommend.ranking.counted import add, counted_sides, total
+from nightshift.recommend.ranking.followers import Followers
 from nightshift.recommend.ranking.newcomers import Newcomers
-from nightshift.recommend.ranking.user_side import encoded, own_items, recent_items
+from nightshift.recommend.ranking.user_side import encoded, recent_items
 from nightshift.settings import ModelSettings
 
 _BLOCK, _TILE = 512, 16_384
@@ -48,6 +50,7 @@ class ExportedRanker:
     items: Table | None  # [items, D]; None: the first D columns of `wide`
     features: Table | None  # [items, P]; None: the other columns of `wide`
     newcomers: Newcomers | None
+    followers: Followers | None
 
     @property
     def model(self) -> ModelSettings:
@@ -102,15 +105,21 @@ class ExportedRanker:
         self, users: Histories, k: int, candidates: Mask | None, exclude_seen: bool
     ) -> tuple[Codes, Scores]:
         """`top_k` of one block of users."""
-        queries, gamma = self.queries(users), self.config["gamma"]
-        own = own_items(users) if gamma else None
+        queries = self.queries(users)
+        counted = total(
+            counted_sides(
+                users,
+                len(self.item_ids),
+                gamma=self.config["gamma"],
+                follow=self.config["follow"],
+                followers=self.followers,
+            )
+        )
 
         def scores_of(items: slice) -> Scores:
             scores = self.wide.product(queries, items)
-            if own is not None:
-                rows, codes, strength = own
-                some = (codes >= items.start) & (codes < items.stop)
-                scores[rows[some], codes[some] - items.start] += np.float32(gamma) * strength[some]
+            if counted is not None:
+                add(counted, items, scores)
             return scores
 
         def of_new(places: slice) -> Scores:
@@ -222,6 +231,7 @@ def _assemble(folder: Path, config: dict[str, Any], threads: int) -> ExportedRan
         others.get("items"),
         others.get("features"),
         _newcomers(arrays, n_items, int(config.get("new_every", 0))),
+        _followers(arrays, n_items) if config["follow"] else None,
     )
 
 
@@ -231,6 +241,15 @@ def _newcomers(arrays: Arrays, n_items: int, every: int) -> Newcomers | None:
     if arrays["new"].shape != (n_items,):
         raise ValueError(f"new is {arrays['new'].shape}, not {n_items} items")
     return Newcomers.of(arrays["new"] == 0, every)
+
+
+def _followers(arrays: Arrays, n_items: int) -> Followers:
+    codes, strengths = arrays["followers.codes"], arrays["followers.strengths"]
+    if codes.ndim != 2 or len(codes) != n_items or strengths.shape != codes.shape:
+        raise ValueError(f"followers are {codes.shape} and {strengths.shape}, not {n_items} items")
+    if (codes < -1).any() or (codes >= n_items).any():
+        raise ValueError("followers name items that the catalogue lacks")
+    return Followers(codes, strengths)
 
 
 def _encoder(folder: Path, config: dict[str, Any], threads: int) -> Encode:

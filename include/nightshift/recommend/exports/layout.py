@@ -2,7 +2,8 @@
 
     config.json            what it is, in which precision, made from what
     catalogue.safetensors  wide [items, D + P], item ids, and where they differ from it the vectors
-                           (`items`) and texts (`features`) that a history is read by
+                           (`items`) and texts (`features`) that a history is read by; which
+                           are new (`new`) and what follows them (`followers.…`), where it counts
     encoder.safetensors    the user encoder's weights,
     encoder.onnx           or the encoder as a graph: history [B, L, D], lengths [B] → state [B, D]
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-KIND, VERSION = "nightshift-export", 1
+KIND, VERSION = "nightshift-export", 2
 CONFIG, CATALOGUE = "config.json", "catalogue.safetensors"
 WEIGHTS, GRAPH = "encoder.safetensors", "encoder.onnx"
 

@@ -93,6 +93,7 @@ def _write(ranker: ModelRanker, folder: Path, to: Format, source: dict[str, Any]
         "items": len(ranker.items),
         "beta": float(ranker.beta),
         "gamma": float(ranker.gamma),
+        "follow": float(ranker.follow),
         "new_every": ranker.newcomers.every if ranker.newcomers is not None else 0,
         "text_scale": text_scale,
         "files": files,
@@ -119,6 +120,9 @@ def catalogue(ranker: ModelRanker, precision: Precision) -> tuple[Arrays, float]
         arrays |= _table(ranker.features, precision).arrays("features")
     if ranker.newcomers is not None:
         arrays["new"] = ranker.newcomers.is_new.astype(np.uint8)
+    if ranker.follow and ranker.followers is not None:
+        arrays["followers.codes"] = ranker.followers.codes
+        arrays["followers.strengths"] = ranker.followers.strengths
     arrays["item_ids"] = np.frombuffer(pack(ranker.stored.item_ids), dtype=np.uint8)
     return arrays, scale
 

@@ -17,8 +17,6 @@ from nightshift.recommend.model.signals import left_aligned, newest_signals
 
 _RECENT, _DECAY = 10, 0.7
 """The text profile: the last ten items, each counting 0.7 of the one after it."""
-_HALF_LIFE = 60 * 24 * 3600 * 1e6
-"""An own event counts half as much after 60 days (microseconds, back from the user's newest)."""
 _ENCODED = 64
 """Histories encoded at a time, sorted by length."""
 
@@ -75,19 +73,6 @@ def text_profiles(histories: Histories, features: Floats) -> Floats:
     ).numpy()
     found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
     return found
-
-
-def own_items(histories: Histories) -> tuple[Codes, Codes, Floats]:
-    """Each user's own items: row, item code, log(1 + decayed count), one entry per pair."""
-    if not len(histories.items):
-        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)
-    rows = np.repeat(np.arange(len(histories)), histories.lengths)
-    newest = histories.times[np.maximum(histories.indptr[1:] - 1, 0)]
-    weight = 0.5 ** ((newest[rows] - histories.times) / _HALF_LIFE)
-    width = int(histories.items.max()) + 1
-    pairs, place = np.unique(rows * width + histories.items, return_inverse=True)
-    strength = np.log1p(np.bincount(place, weights=weight)).astype(np.float32)
-    return (pairs // width).astype(np.int32), (pairs % width).astype(np.int32), strength
 
 
 def check_codes(histories: Histories, n_items: int) -> None:
