@@ -93,7 +93,8 @@ class ModelRanker:
         check_finite(vectors, stored.item_ids)
         self.stored, self.beta, self.gamma = stored, beta, gamma
         self.lean = lean if events is not None else 0.0
-        self.follow, self.followers = (follow, followers) if followers is not None else (0.0, None)
+        self.follow = follow if followers is not None else 0.0
+        self.followers = followers
         self.features = stored.features(vectors)  # [items, P]
         self.shown = stored.ranked_features(self.features)  # [items, P] as they are ranked
         with torch.inference_mode():

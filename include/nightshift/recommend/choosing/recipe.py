@@ -73,7 +73,7 @@ class Recipe:
     @property
     def recipe_id(self) -> str:
         """Equal recipes have equal ids, whenever they were tuned: verdicts pool by it."""
-        further = [self.history] if self.history or self.lean else []
+        further: list[Any] = [self.history] if self.history or self.lean else []
         further += [self.lean] if self.lean else []
         further += [{"follow": self.follow}] if self.follow else []
         return digest_of([self.beta, self.gamma, self.strategies, *further])[:12]

@@ -31,6 +31,7 @@ from nightshift.recommend.ranking.counted import Counts
 
 BECAUSE, WORDS = 3, 5
 """Carrying items and words that are kept: what a person reads at a glance."""
+_NOBODY = Histories(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
 _ROUNDING = 1e-4
 """A contribution below this is what 32 bits leave of nothing."""
 _DIGITS = 3
@@ -113,8 +114,7 @@ class Explainer:
         allowed = np.ones(len(self.item_ids), bool) if candidates is None else candidates
         self._weight = (allowed / max(int(allowed.sum()), 1)).astype(np.float32)
         self._centre = {n: self._weight @ side for n, side in ranker.item_sides.items()}
-        nobody = Histories.from_codes(*(np.zeros(0, np.int64),) * 3, n_users=0)
-        self.terms = (*self._centre, *ranker.counted_sides(nobody))
+        self.terms = (*self._centre, *ranker.counted_sides(_NOBODY))
 
     def explain(self, histories: Histories, codes: Codes) -> Explained:
         """Of these items [users, N], -1 for none, of a block of users.

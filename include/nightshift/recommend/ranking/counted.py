@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from scipy import sparse
 
@@ -9,7 +11,7 @@ from nightshift.histories import Histories
 from nightshift.ranking import Scores
 from nightshift.recommend.ranking.followers import Followers
 
-Counts = sparse.csr_matrix
+Counts: TypeAlias = sparse.csr_matrix
 """[users, items], float32, every pair once."""
 OWN, FOLLOWERS = "own", "followers"
 _HALF_LIFE = 60 * 24 * 3600 * 1e6
@@ -47,7 +49,9 @@ def own_items(histories: Histories, n_items: int) -> Counts:
 
 def total(sides: dict[str, Counts]) -> Counts | None:
     """All of them added up; None without any."""
-    first, *others = sides.values() or (None,)
+    if not sides:
+        return None
+    first, *others = sides.values()
     for other in others:
         first = first + other
     return first
