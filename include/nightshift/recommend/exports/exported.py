@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from nightshift.errors import ModelRejected
 from nightshift.histories import Histories
@@ -244,12 +245,10 @@ def _newcomers(arrays: Arrays, n_items: int, every: int) -> Newcomers | None:
 
 
 def _followers(arrays: Arrays, n_items: int) -> Followers:
-    codes, strengths = arrays["followers.codes"], arrays["followers.strengths"]
-    if codes.ndim != 2 or len(codes) != n_items or strengths.shape != codes.shape:
-        raise ValueError(f"followers are {codes.shape} and {strengths.shape}, not {n_items} items")
-    if (codes < -1).any() or (codes >= n_items).any():
-        raise ValueError("followers name items that the catalogue lacks")
-    return Followers(codes, strengths)
+    parts = tuple(arrays[f"followers.{part}"] for part in ("data", "indices", "indptr"))
+    table = sparse.csr_matrix(parts, shape=(n_items, n_items))
+    table.check_format(full_check=True)
+    return Followers(table)
 
 
 def _encoder(folder: Path, config: dict[str, Any], threads: int) -> Encode:

@@ -121,8 +121,8 @@ def catalogue(ranker: ModelRanker, precision: Precision) -> tuple[Arrays, float]
     if ranker.newcomers is not None:
         arrays["new"] = ranker.newcomers.is_new.astype(np.uint8)
     if ranker.follow and ranker.followers is not None:
-        arrays["followers.codes"] = ranker.followers.codes
-        arrays["followers.strengths"] = ranker.followers.strengths
+        table = ranker.followers.table
+        arrays |= {f"followers.{p}": getattr(table, p) for p in ("data", "indices", "indptr")}
     arrays["item_ids"] = np.frombuffer(pack(ranker.stored.item_ids), dtype=np.uint8)
     return arrays, scale
 

@@ -16,8 +16,6 @@ import numpy as np
 from scipy import sparse
 
 from nightshift.histories import Histories
-from nightshift.ranking import Codes
-from nightshift.recommend.model.features import Floats
 from nightshift.recommend.ranking.user_side import recent_items
 
 _REACH, _FADE = 10, 0.8
@@ -32,8 +30,8 @@ MOST = 50
 class Followers:
     """The strongest followers of each item."""
 
-    codes: Codes  # [items, M], -1 behind the last
-    strengths: Floats  # [items, M], 0 behind the last
+    table: sparse.csr_matrix
+    """[items, items] float32: how strongly the column follows the row, 0 where it is not kept."""
 
     @classmethod
     def count(cls, histories: Histories, n_items: int) -> Self:
@@ -55,26 +53,18 @@ class Followers:
         events = np.bincount(items, minlength=n_items).astype(np.float32)
         strength = near.data[other] / np.sqrt(events[first] * events[second])
         order = np.lexsort((second, -strength, first))
-        first, second, strength = first[order], second[order], strength[order]
-        rank = np.arange(len(first)) - np.searchsorted(first, first)
-        kept = rank < MOST
-        width = int(rank[kept].max(initial=-1)) + 1
-        codes = np.full((n_items, width), -1, dtype=np.int32)
-        strengths = np.zeros((n_items, width), dtype=np.float32)
-        codes[first[kept], rank[kept]] = second[kept]
-        strengths[first[kept], rank[kept]] = strength[kept]
-        return cls(codes, strengths)
+        rank = np.arange(len(order)) - np.searchsorted(first[order], first[order])
+        kept = order[rank < MOST]
+        return cls(
+            sparse.csr_matrix((strength[kept], (first[kept], second[kept])), shape=near.shape)
+        )
 
     def side(self, histories: Histories) -> sparse.csr_matrix:
         """What follows the last items of each user, newer ones counting more: [users, items]."""
         last, weights = recent_items(histories)  # [users, 10] each
-        values = self.strengths[last] * weights[..., None]  # [users, 10, M]
-        rows = np.broadcast_to(np.arange(len(last))[:, None, None], values.shape)
-        there = values > 0
-        shape = (len(last), len(self.codes))
-        return sparse.csr_matrix(
-            (values[there], (rows[there], self.codes[last][there])), shape=shape
-        )
+        rows = np.repeat(np.arange(len(last)), last.shape[1])
+        shape = (len(last), self.table.shape[0])
+        return sparse.csr_matrix((weights.ravel(), (rows, last.ravel())), shape=shape) @ self.table
 
 
 _KEPT: dict[bytes, Followers] = {}
