@@ -201,6 +201,8 @@ def plant_models(monkeypatch: Any, rankers: dict[str, Any]) -> list[tuple[str, f
         beta: float,
         gamma: float = 0.0,
         lean: float = 0.0,
+        follow: float = 0.0,
+        followers: Any = None,
         new_every: int = 0,
         events: Any = None,
         catalogue: Any = None,
