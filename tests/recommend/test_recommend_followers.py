@@ -12,6 +12,7 @@ from nightshift.recommend.explanations.explain import Explainer
 from nightshift.recommend.exports.exported import load
 from nightshift.recommend.exports.write import export
 from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.ranking import followers as followers_module
 from nightshift.recommend.ranking.followers import MOST, Followers, followers_of
 from shop_by_hand import histories
 
@@ -46,6 +47,13 @@ def counted_naively(past: list[list[int]]) -> np.ndarray:
 
 def test_counts_are_those_of_the_histories(followers):
     np.testing.assert_allclose(followers.table.toarray(), counted_naively(PAST), rtol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 100])
+def test_blocks_of_items_change_nothing(followers, monkeypatch, at_once):
+    monkeypatch.setattr(followers_module, "_AT_ONCE", at_once)
+    found = Followers.count(histories(PAST), ITEMS).table
+    np.testing.assert_array_equal(found.toarray(), followers.table.toarray())
 
 
 def test_the_strongest_are_kept():

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from nightshift.histories import Histories
+from nightshift.ranking import Codes
 from nightshift.recommend.ranking.user_side import recent_items
 
 _REACH, _FADE = 10, 0.8
@@ -24,6 +26,8 @@ _BACKWARDS = 0.4
 """What b before a says of b after a: carts and days have no order."""
 MOST = 50
 """Followers of an item that are kept."""
+_AT_ONCE = 500_000
+"""Events whose pairs are held at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +41,23 @@ class Followers:
     def count(cls, histories: Histories, n_items: int) -> Self:
         """Counted in what customers did; strength(a, b) is count / √(events of a · events of b).
 
-        Memory grows with the pairs of items that were near each other, not with the events.
+        Items go through in blocks, so that memory does not grow with the events: there are twenty
+        pairs to one, and most are dropped.
         """
         items = histories.items
         users = np.repeat(np.arange(len(histories)), histories.lengths)
-        near = sparse.csr_matrix((n_items, n_items), dtype=np.float32)
-        for gap in range(1, min(_REACH, max(len(items) - 1, 0)) + 1):
-            same = users[:-gap] == users[gap:]
-            pairs = items[:-gap][same], items[gap:][same]
-            weight = np.full(len(pairs[0]), _FADE ** (gap - 1), dtype=np.float32)
-            near = near + sparse.csr_matrix((weight, pairs), shape=near.shape)
-        near = (near + _BACKWARDS * near.T).tocoo()
-        other = near.row != near.col
-        first, second = near.row[other], near.col[other]
-        events = np.bincount(items, minlength=n_items).astype(np.float32)
-        strength = near.data[other] / np.sqrt(events[first] * events[second])
-        order = np.lexsort((second, -strength, first))
-        rank = np.arange(len(order)) - np.searchsorted(first[order], first[order])
-        kept = order[rank < MOST]
-        return cls(
-            sparse.csr_matrix((strength[kept], (first[kept], second[kept])), shape=near.shape)
-        )
+        events = np.bincount(items, minlength=n_items)
+        by_item, ends = np.argsort(items, kind="stable"), np.cumsum(events)
+        blocks = [sparse.csr_matrix((0, n_items), dtype=np.float32)]
+        first = 0
+        while first < n_items:
+            begun = ends[first] - events[first]
+            last = max(int(np.searchsorted(ends, begun + _AT_ONCE, side="right")), first + 1)
+            places = by_item[begun : ends[last - 1]]
+            near = _near(places, items, users, first, (last - first, n_items))
+            blocks.append(_strongest(near, first, events))
+            first = last
+        return cls(sparse.vstack(blocks, format="csr"))
 
     def side(self, histories: Histories) -> sparse.csr_matrix:
         """What follows the last items of each user, newer ones counting more: [users, items]."""
@@ -65,6 +65,40 @@ class Followers:
         rows = np.repeat(np.arange(len(last)), last.shape[1])
         shape = (len(last), self.table.shape[0])
         return sparse.csr_matrix((weights.ravel(), (rows, last.ravel())), shape=shape) @ self.table
+
+
+def _near(
+    places: npt.NDArray[np.int64],
+    items: Codes,
+    users: npt.NDArray[np.int64],
+    first: int,
+    shape: tuple[int, int],
+) -> sparse.coo_matrix:
+    """Weights of what is near some events, which are of the items from `first` on."""
+    found = sparse.csr_matrix(shape, dtype=np.float32)
+    for step in range(-_REACH, _REACH + 1):
+        others = places + step
+        inside = (others >= 0) & (others < len(items))
+        mine, theirs = places[inside], others[inside]
+        pairs = (users[mine] == users[theirs]) & (items[mine] != items[theirs])
+        weight = _FADE ** (abs(step) - 1) * (1.0 if step > 0 else _BACKWARDS)
+        rows, columns = items[mine[pairs]] - first, items[theirs[pairs]]
+        weights = np.full(len(rows), weight, dtype=np.float32)
+        found = found + sparse.csr_matrix((weights, (rows, columns)), shape=shape)
+    return found.tocoo()
+
+
+def _strongest(
+    near: sparse.coo_matrix, first: int, events: npt.NDArray[np.int64]
+) -> sparse.csr_matrix:
+    """The `MOST` strongest of each row, the smallest codes of equals."""
+    strength = near.data / np.sqrt(events[near.row + first] * events[near.col])
+    order = np.lexsort((near.col, -strength, near.row))
+    rank = np.arange(len(order)) - np.searchsorted(near.row[order], near.row[order])
+    kept = order[rank < MOST]
+    return sparse.csr_matrix(
+        (strength[kept].astype(np.float32), (near.row[kept], near.col[kept])), shape=near.shape
+    )
 
 
 _KEPT: dict[bytes, Followers] = {}
