@@ -64,7 +64,9 @@ TINY: dict[str, Any] = {
         "weights": [3.0],
         "scopes": ["all"],
         "betas": [0.0],
-        "leans": [0.0],  # else new items have their places already, and samples earn nothing here
+        # Else new items have their places already, and samples earn nothing here.
+        "leans": [0.0],
+        "follows": [0.0],
         "gammas": [0.0],
         "max_loss": 10.0,
     },

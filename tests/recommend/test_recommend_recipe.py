@@ -119,12 +119,30 @@ def test_too_few_users_with_cold_items_choose_nothing(n):
     assert rows[0]["cold"]["n"] == n
 
 
-def test_beta_is_the_controls_best_and_the_smallest_of_equals():
-    figures = {b: {"overall": np.array([v])} for b, v in ((0.0, 0.1), (5.0, 0.3), (10.0, 0.3))}
-    control = Trial({}, figures)
-    assert best_beta(control, (0.0, 5.0, 10.0)) == 5.0
-    assert best_beta(control, (10.0, 5.0, 0.0)) == 5.0
-    assert best_beta(Trial({}, {b: {"overall": np.zeros(0)} for b in (0.0, 5.0)}), (5.0, 0.0)) == 0
+def swept(figures: dict[float, tuple[float, float]]) -> Trial:
+    """A control with these overall and cold figures by β."""
+    return Trial(
+        {}, {b: {"overall": np.array([v]), "cold": np.array([c])} for b, (v, c) in figures.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("figures", "best"),
+    [
+        ({0.0: (0.1, 0.9), 5.0: (0.3, 0.1), 10.0: (0.3, 0.1)}, 5.0),
+        ({0.0: (0.300, 0.0), 5.0: (0.298, 0.2), 10.0: (0.296, 0.3)}, 5.0),
+        ({0.0: (0.300, 0.0), 5.0: (0.301, 0.0), 10.0: (0.299, 0.0)}, 5.0),
+    ],
+    ids=["smallest of equals", "cold within the loss allowed", "overall where cold is level"],
+)
+def test_beta_is_the_best_on_cold_items_of_those_that_cost_next_to_nothing(figures, best):
+    assert best_beta(swept(figures), TuneSettings(betas=tuple(figures))) == best
+    assert best_beta(swept(figures), TuneSettings(betas=tuple(figures)[::-1])) == best
+
+
+def test_without_users_the_smallest_beta_is_best():
+    nobody = {b: {"overall": np.zeros(0), "cold": np.zeros(0)} for b in (0.0, 5.0)}
+    assert best_beta(Trial({}, nobody), TuneSettings(betas=(5.0, 0.0))) == 0
 
 
 def test_every_trial_is_compared_at_the_controls_beta():

@@ -215,7 +215,8 @@ class TuneSettings(Section):
     max_loss: float = Field(
         0.01,
         ge=0,
-        description="a recipe's lower bounds, overall and warm: above minus this",
+        description="a recipe's lower bounds, overall and warm: above minus this; and what the "
+        "text blend may cost overall for cold items",
     )
 
 

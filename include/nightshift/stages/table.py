@@ -93,7 +93,7 @@ STAGES: dict[str, Stage] = {
             name="tune",
             dataset="recipe",
             module="nightshift.recommend.tune",
-            version="7",
+            version="8",
             title="choose the recipe on an inner split of what lies before the night",
             sections=(
                 "tune",

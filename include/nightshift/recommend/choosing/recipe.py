@@ -82,9 +82,15 @@ class Recipe:
         return {"recipe_id": self.recipe_id, **asdict(self)}
 
 
-def best_beta(control: Trial, betas: tuple[float, ...]) -> float:
-    """The β with the control's best overall NDCG@10; the smallest of equals."""
-    return max(betas, key=lambda beta: (control.mean(beta, "overall"), -beta))
+def best_beta(control: Trial, settings: TuneSettings) -> float:
+    """The β with the best Recall@10 on cold items, of those that cost next to nothing overall.
+
+    Next to nothing is `tune.max_loss` of the best overall NDCG@10. The smallest of equals.
+    """
+    overall = {beta: control.mean(beta, "overall") for beta in settings.betas}
+    least = max(overall.values()) * (1 - settings.max_loss)
+    able = [beta for beta in settings.betas if overall[beta] >= least]
+    return max(able, key=lambda beta: (control.mean(beta, "cold"), overall[beta], -beta))
 
 
 def choose(
@@ -98,7 +104,7 @@ def choose(
     Args:
         combine: tries what the winners of several groups switch on together.
     """
-    beta = best_beta(control, settings.betas)
+    beta = best_beta(control, settings)
     rows = [_row(trial, control, beta, settings, trials) for trial in trials]
     leaders: dict[str, Trial] = {}
     for trial, row in zip(trials, rows, strict=True):

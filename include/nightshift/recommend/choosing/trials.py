@@ -83,7 +83,7 @@ class Trials:
         figures = self.validation.judge(self._ranker(stored, profiles), self._betas)
         trial = Trial(strategies, figures, candidate.tries, candidate.group)
         if not candidate.tries:
-            self._betas = (best_beta(trial, settings.tune.betas),)  # the control's, for all
+            self._betas = (best_beta(trial, settings.tune),)  # the control's, for all
         return trial
 
     def _ranker(
