@@ -262,6 +262,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = {seed: run(asked, wanted, data, arm, seed) for seed in asked.seeds}
             for part in ("validation",) if asked.validate else ("validation", "test"):
                 rows += rows_of(data, arm, found, part)
+                if arm == OURS:
+                    alone = {seed: each["network"] for seed, each in found.items()}
+                    rows += rows_of(data, f"{arm}, network alone", alone, part)
     if not asked.validate:
         finish("loo", ", ".join(path.name for path in asked.files), rows)
     return 0
