@@ -49,10 +49,10 @@ def device(settings: Settings) -> torch.device:
 
 
 _WIDE = 256
-"""Dims from which bfloat16 and a second thread pay on a CPU. Products of bfloat16 are set up anew for
-every shape, and every step has shapes of its own: at 64 dims that costs more than it saves (20,800
-examples a second in single precision, 12,000 in bfloat16), at 256 it saves a fifth with every item
-competing."""
+"""Dims from which bfloat16 and a second thread pay on a CPU. Products of bfloat16 are set up anew
+for every shape, and every step has shapes of its own: at 64 dims that costs more than it saves
+(20,800 examples a second in single precision, 12,000 in bfloat16), at 256 it saves a fifth with
+every item competing."""
 
 
 def precision(wanted: str, on: torch.device, dim: int) -> str:
