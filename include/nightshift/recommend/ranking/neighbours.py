@@ -57,7 +57,7 @@ def leaning(
     mean = torch.zeros(len(found.few), places.shape[1])
     for rank in range(found.near.shape[1]):
         mean += found.shares[:, rank, None] * places[found.near[:, rank]]
-    count = torch.from_numpy(events)[found.few].to(places.dtype)[:, None]
+    count = torch.from_numpy(events[found.few.numpy()]).to(places.dtype)[:, None]
     out = places.clone()
     out[found.few] = (count * places[found.few] + strength * mean) / (count + strength)
     return out
