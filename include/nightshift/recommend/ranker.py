@@ -16,7 +16,7 @@ to the recipe; gamma is zero where the shop does not repeat.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -122,6 +122,19 @@ class ModelRanker:
         """
         out = torch.empty(len(histories), len(self.items))
         return self._scores(self._asked(histories), slice(0, len(self.items)), out)
+
+    def scores_of(self, histories: Histories) -> Callable[[slice | npt.NDArray[np.int64]], Scores]:
+        """Scores of some items, by slice or new ones by code, of a block of users.
+
+        In the thread's buffer (`ranking.held_block`): the next call overwrites them.
+        """
+        asked, everything = self._asked(histories), range(len(self.items))
+
+        def scores(items: slice | npt.NDArray[np.int64]) -> Scores:
+            count = len(everything[items]) if isinstance(items, slice) else len(items)
+            return self._scores(asked, items, held_block(len(histories), count))
+
+        return scores
 
     def _asked(self, histories: Histories) -> _Asked:
         """What scores need of a block of users, worked out once for the whole catalogue."""
@@ -243,20 +256,11 @@ class ModelRanker:
         self, users: Histories, k: int, candidates: Mask | None, exclude_seen: bool, tile: int
     ) -> tuple[Codes, Scores]:
         """`top_k` of one block of users."""
-        asked = self._asked(users)
-
-        def scores_of(items: slice) -> Scores:
-            return self._scores(asked, items, held_block(len(users), items.stop - items.start))
-
-        def of_new(places: slice) -> Scores:
-            assert self.newcomers is not None
-            some = self.newcomers.codes[places]
-            return self._scores(asked, some, held_block(len(users), len(some)))
-
+        scores_of, new = self.scores_of(users), self.newcomers
         rules: dict[str, Any] = {"candidates": candidates, "exclude_seen": exclude_seen}
         best = top_of_tiles(scores_of, users, len(self.items), k, tile=tile, **rules)
-        if self.newcomers is not None:
-            best = self.newcomers.listed(best, of_new, users, tile=tile, **rules)
+        if new is not None:
+            best = new.listed(best, lambda n: scores_of(new.codes[n]), users, tile=tile, **rules)
         return best
 
     def rank_queries(
