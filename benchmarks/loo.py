@@ -266,7 +266,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     alone = {seed: each["network"] for seed, each in found.items()}
                     rows += rows_of(data, f"{arm}, network alone", alone, part)
     if not asked.validate:
-        finish("loo", ", ".join(path.name for path in asked.files), rows)
+        name = "loo-with-text" if asked.items else "loo"
+        finish(name, ", ".join(path.name for path in asked.files), rows)
     return 0
 
 

@@ -60,7 +60,9 @@ class Trials:
     def __post_init__(self) -> None:
         self._betas = self.settings.tune.betas
         self._user_keys = self.snapshot.users["user_key"].to_list()
-        self._followers = followers_of(self.snapshot.histories, self.snapshot.items.height)
+        self._followers = None
+        if any(self.settings.tune.follows):  # counting takes a pass over all events
+            self._followers = followers_of(self.snapshot.histories, self.snapshot.items.height)
         self._made = set(self.accepted["strategy"].unique())
         self._kinds = kinds(self.settings)
 
