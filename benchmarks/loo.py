@@ -195,9 +195,11 @@ def run(asked: argparse.Namespace, wanted: dict[str, Any], data: Data, arm: str,
     return json.loads(file.read_text())
 
 
-def embedded(split: Split, items: Path, home: Path) -> Floats:
+def embedded(split: Split, items: Path, home: Path, threads: int) -> Floats:
     """Sentence embeddings of the titles [items, width]; an item without one has an empty text."""
-    settings = Settings.shipped({"home": str(home), "lake": {"root": None}})
+    settings = Settings.shipped(
+        {"home": str(home), "lake": {"root": None}, "compute": {"threads": threads}}
+    )
     titles = pl.read_csv(items)
     known = pl.DataFrame({"item_id": split.names}).join(
         titles.with_columns(pl.col("item_id").cast(pl.Int64)),
@@ -256,7 +258,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = []
     for path in asked.files:
         split = Split.read(path)
-        vectors = embedded(split, asked.items, asked.home) if asked.items else None
+        vectors = None
+        if asked.items:
+            vectors = embedded(split, asked.items, asked.home, asked.threads)
         data = Data(path, split, vectors)
         for arm in (OURS, *(asked.arms if asked.peers else ())):
             found = {seed: run(asked, wanted, data, arm, seed) for seed in asked.seeds}
