@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.common import finish, say
 from benchmarks.loo_measures import K, Split, judged
-from benchmarks.peer_lists import SASREC, Peers
+from benchmarks.peer_lists import EPOCHS, SASREC, Peers
 from nightshift.compute import bind_torch, precision
 from nightshift.lake import Lake
 from nightshift.recommend.model import checkpoint
@@ -55,8 +55,6 @@ BETAS = (0.0, 2.5, 5.0, 10.0, 20.0)
 """Serve-time text blends tried on the validation items, with text."""
 FOLLOWS = (0.0, 2.0, 5.0, 10.0, 20.0)
 """Weights of what followed the last items, tried on the validation items."""
-PEER_EPOCHS = (5, 10)
-"""Of RecTools' models, tried on the validation items."""
 PUBLISHED = {"Beauty": (0.0928, 0.0531), "Sports_and_Outdoors": (0.0569, 0.0323)}
 """The best published Recall@10 and NDCG@10 of SASRec with sampled softmax and of eSASRec:
 github.com/blondered/transformer_benchmark."""
@@ -161,26 +159,28 @@ def theirs(data: Data, peers: Peers, name: str, seed: int) -> dict[str, Any]:
 
     split = data.split
 
-    def lists(last: int, epochs: int) -> npt.NDArray[np.int32]:
+    def judged_after(last: int, epochs: Sequence[int]) -> list[dict[str, float]]:
         learnt = split.before(last)
-        return peers.lists(
+        lists = peers.lists(
             f"{data.path.name} before {last}",
             name,
-            SASREC | {"epochs": epochs},
+            SASREC,
             seed,
             learnt=learnt,
             users=np.flatnonzero(learnt.lengths),
             exclude_seen=True,
+            epochs=epochs,
         )
+        return [judged(codes, split.target(last)) for codes in lists]
 
-    tried = {e: judged(lists(_VALIDATION, e), split.target(_VALIDATION)) for e in PEER_EPOCHS}
+    tried = dict(zip(EPOCHS, judged_after(_VALIDATION, EPOCHS), strict=True))
     best = max(tried, key=lambda epochs: tried[epochs][f"ndcg@{K}"])
-    return {"validation": tried[best], "test": judged(lists(_TEST, best), split.target(_TEST))}
+    return {"validation": tried[best], "test": judged_after(_TEST, [best])[0], "epochs": best}
 
 
 def run(asked: argparse.Namespace, wanted: dict[str, Any], data: Data, arm: str, seed: int) -> Any:
     """One arm's figures of one seed, from `--home` if they are there."""
-    options = [wanted, BETAS, FOLLOWS] if arm == OURS else [SASREC, PEER_EPOCHS]
+    options = [wanted, BETAS, FOLLOWS] if arm == OURS else [SASREC, EPOCHS]
     body = json.dumps([data.path.name, arm, options, seed], sort_keys=True)
     file = asked.home / f"{hashlib.sha256(body.encode()).hexdigest()[:16]}.json"
     if not file.exists():

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ SASREC = {
     "batch_size": 128, "loss": "sampled_softmax", "n_negatives": 256, "session_max_len": 50,
 }  # fmt: skip
 """RecTools' SASRec as github.com/blondered/transformer_benchmark sets it, half as wide."""
+EPOCHS = (5, 10)
+"""Of RecTools' models; which is better is chosen where nothing is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class Peers:
         learnt: Histories,
         users: npt.NDArray[np.int64],
         exclude_seen: bool,
-    ) -> npt.NDArray[np.int32]:
+        epochs: Sequence[int] = (0,),
+    ) -> list[npt.NDArray[np.int32]]:
         """What a peer ranks after it has learnt: [users of `learnt`, DEPTH], -1 behind the last.
 
         A task that was done before is read again.
@@ -54,12 +58,15 @@ class Peers:
         Args:
             data: names the histories; a task is found again by it.
             users: whom to rank for; all others' rows are -1.
+            epochs: after how many of one fit, ascending, a ranking of each; (0,) for a peer that
+                counts none.
 
         Raises:
             CalledProcessError: the peer failed; its folder has a log.
         """
         task = {"peer": name, "options": options, "seed": seed, "seen": exclude_seen, "k": DEPTH}
-        key = json.dumps([data, name, options, seed], sort_keys=True)
+        task["epochs"] = list(epochs)
+        key = json.dumps([data, name, options, seed, task["epochs"]], sort_keys=True)
         folder = self.home / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         if not (folder / "done.json").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -72,11 +79,15 @@ class Peers:
                 subprocess.run(
                     [str(self.python), str(script), str(folder)], stdout=log, stderr=log, check=True
                 )
-            say(f"{name} {options}: {time.monotonic() - started:.0f} s")
-        frame = pl.read_csv(folder / "lists.csv")
-        ranked = np.full((len(learnt), DEPTH), -1, dtype=np.int32)
-        ranked[frame["user"].to_numpy(), frame["rank"].to_numpy() - 1] = frame["item"].to_numpy()
-        return ranked
+            say(f"{name} {options} {task['epochs']}: {time.monotonic() - started:.0f} s")
+        return [_read(folder / f"lists-{after}.csv", len(learnt)) for after in epochs]
+
+
+def _read(file: Path, rows: int) -> npt.NDArray[np.int32]:
+    frame = pl.read_csv(file)
+    ranked = np.full((rows, DEPTH), -1, dtype=np.int32)
+    ranked[frame["user"].to_numpy(), frame["rank"].to_numpy() - 1] = frame["item"].to_numpy()
+    return ranked
 
 
 def _write(folder: Path, learnt: Histories, users: npt.NDArray[np.int64]) -> None:

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmarks.common import finish, say
-from benchmarks.peer_lists import SASREC, Peers
+from benchmarks.peer_lists import EPOCHS, SASREC, Peers
 from benchmarks.time_split_measures import METRICS, mean, rows_of
 from nightshift import stages
 from nightshift.commands.benchmark import long_night
@@ -54,10 +54,10 @@ PEERS: dict[str, list[dict[str, Any]]] = {
         for regularization in (0.01, 1.0)
         for alpha in (1.0, 10.0)
     ],
-    "sasrec": [SASREC | {"epochs": epochs} for epochs in (5, 15)],
-    "esasrec": [SASREC | {"epochs": epochs} for epochs in (5, 15)],
+    "sasrec": [SASREC],
+    "esasrec": [SASREC],
 }
-"""Settings tried on the inner night, those of one peer in a list."""
+"""Settings tried on the inner night, those of one peer in a list; RecTools' also after `EPOCHS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,34 +134,41 @@ def ours(settings: Settings, night: Night, split: Split) -> Iterator[pl.DataFram
 
 
 def peer(
-    asked: argparse.Namespace, split: Split, name: str, options: dict[str, Any], seed: int
-) -> Lists:
-    """What a peer ranks after it has learnt the split's histories."""
+    asked: argparse.Namespace,
+    split: Split,
+    name: str,
+    options: dict[str, Any],
+    seed: int,
+    epochs: Sequence[int],
+) -> list[Lists]:
+    """What a peer ranks after it has learnt the split's histories for so many epochs."""
     known = split.window.histories.users
     assert known is not None
-    some = known[(known >= 0) & (split.window.histories.lengths > 0)]
-    return Lists(
-        Peers(asked.peers, asked.home / "peers", asked.threads).lists(
-            split.snapshot.manifest.digest,
-            name,
-            options,
-            seed,
-            learnt=split.snapshot.histories,
-            users=some,
-            exclude_seen=not split.window.repeats,
-        )
+    lists = Peers(asked.peers, asked.home / "peers", asked.threads).lists(
+        split.snapshot.manifest.digest,
+        name,
+        options,
+        seed,
+        learnt=split.snapshot.histories,
+        users=known[(known >= 0) & (split.window.histories.lengths > 0)],
+        exclude_seen=not split.window.repeats,
+        epochs=epochs,
     )
+    return [Lists(ranked) for ranked in lists]
 
 
-def best_options(asked: argparse.Namespace, inner: Split, name: str) -> dict[str, Any]:
-    """The settings with the best overall NDCG@10 on the inner night."""
+def best_options(asked: argparse.Namespace, inner: Split, name: str) -> tuple[dict[str, Any], int]:
+    """The settings and epochs with the best overall NDCG@10 on the inner night."""
     found = []
+    tried = (0,) if name == "als" else EPOCHS
     for options in PEERS[name]:
-        frame = figures(inner, peer(asked, inner, name, options, 0), name, 0)
-        value = mean(frame, "overall", "ndcg@10")
-        say(f"{name} on the inner night: {value:.4f} with {options}")
-        found.append((value, options))
-    return max(found, key=lambda pair: pair[0])[1]
+        ranked = peer(asked, inner, name, options, 0, tried)
+        for epochs, lists in zip(tried, ranked, strict=True):
+            value = mean(figures(inner, lists, name, 0), "overall", "ndcg@10")
+            say(f"{name} on the inner night: {value:.4f} with {options}, epochs {epochs}")
+            found.append((value, options, epochs))
+    _, options, epochs = max(found, key=lambda each: each[0])
+    return options, epochs
 
 
 def run(asked: argparse.Namespace, settings: Settings) -> list[dict[str, Any]]:
@@ -195,10 +202,10 @@ def run(asked: argparse.Namespace, settings: Settings) -> list[dict[str, Any]]:
         inner, its = inner_night(split.snapshot, night, settings)
         before = read_split(its, inner)
         for name in asked.arms:
-            chosen = best_options(asked, before, name)
-            say(f"{name}: {chosen}")
-            for seed in (0,) if name == "als" else settings.finetune.seeds:
-                lists = peer(asked, split, name, chosen, seed)
+            chosen, epochs = best_options(asked, before, name)
+            say(f"{name}: {chosen}, epochs {epochs}")
+            for seed in range(1 if name == "als" else asked.peer_seeds):
+                (lists,) = peer(asked, split, name, chosen, seed, [epochs])
                 frames.append(figures(split, lists, name, seed))
     frame = pl.concat(frames)
     for slice_ in ("overall", "warm", "tail", "cold"):
@@ -221,7 +228,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--items", type=Path, help="of amazon")
     parser.add_argument("--peers", type=Path, help="an interpreter with rectools[torch], implicit")
     parser.add_argument("--arms", nargs="+", default=list(PEERS), choices=PEERS, help="which peers")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="of ours (3)")
+    parser.add_argument("--peer-seeds", type=int, default=3, help="of peers that draw (3)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--home", type=Path, help="folder to use and keep (default: temporary)")
     asked = parser.parse_args(argv)

@@ -4,9 +4,10 @@
 
 Run with an interpreter that has `rectools[torch]` and `implicit` (their pins clash with ours), on a
 folder that a benchmark wrote: `task.json` {"peer", "options", "seed", "threads", "k", "seen",
-"batches"} and `train.csv` (user, item, position), `users.csv` (user), `items.csv` (item: what may
-be recommended). Writes `lists.csv` (user, rank, item), and `done.json` with seconds and the peak of
-its memory. With `batches` it trains on so many and ranks nobody.
+"epochs", "batches"} and `train.csv` (user, item, position), `users.csv` (user), `items.csv` (item:
+what may be recommended). Writes `lists-E.csv` (user, rank, item) for each E of `epochs`, which is
+after so many epochs of one fit (ALS, which counts none, has [0]), and `done.json` with seconds and
+the peak of its memory. With `batches` it trains on so many and ranks nobody.
 """
 
 from __future__ import annotations
@@ -41,13 +42,20 @@ def main(folder: Path) -> None:
     )
     model, before = _model(task), _peak()
     dataset = Dataset.construct(frame)
-    started = time.perf_counter()
-    model.fit(dataset)
-    done: dict[str, Any] = {"seconds": time.perf_counter() - started, "peak_bytes": _peak()}
-    done["peak_bytes_before"] = before
-    if task.get("batches"):
-        done["examples"], done["loop_seconds"] = _counted(model)
-    if len(users) and not task.get("batches"):
+    done: dict[str, Any] = {"seconds": 0.0, "ranking_seconds": 0.0, "peak_bytes_before": before}
+    learnt = 0
+    for epochs in task.get("epochs", [0]):
+        started = time.perf_counter()
+        if epochs:
+            more = epochs - learnt
+            model.fit_partial(dataset, min_epochs=more, max_epochs=more)
+            learnt = epochs
+        else:
+            model.fit(dataset)
+        done["seconds"] += time.perf_counter() - started
+        if task.get("batches"):
+            done["examples"], done["loop_seconds"] = _counted(model)
+            continue
         started = time.perf_counter()
         lists = model.recommend(
             users=users,
@@ -57,11 +65,12 @@ def main(folder: Path) -> None:
             items_to_recommend=pd.read_csv(folder / "items.csv")["item"].to_numpy(),
             on_unsupported_targets="ignore",
         )
-        done["ranking_seconds"] = time.perf_counter() - started
+        done["ranking_seconds"] += time.perf_counter() - started
         columns = {"user_id": "user", "item_id": "item", "rank": "rank"}
         lists.rename(columns=columns)[["user", "rank", "item"]].to_csv(
-            folder / "lists.csv", index=False
+            folder / f"lists-{epochs}.csv", index=False
         )
+    done["peak_bytes"] = _peak()
     (folder / "done.json").write_text(json.dumps(done))
 
 
