@@ -37,7 +37,7 @@ airflow: $(STAMP) ## Airflow's own command on this home: ARGS='backfill create -
 down: ## stop it, and the embedded Postgres
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m nightshift_airflow down; fi
 
-test: $(STAMP) ## the tests, under 15 minutes
+test: $(STAMP) ## the tests, about 20 minutes on two cores
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-all: $(STAMP) ## the tests and the slow ones
