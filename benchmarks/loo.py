@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.common import finish, say
 from benchmarks.loo_measures import K, Split, judged
-from benchmarks.peer_lists import EPOCHS, SASREC, Peers
+from benchmarks.peer_lists import EPOCHS, Peers, changed
 from nightshift.compute import bind_torch, precision
 from nightshift.lake import Lake
 from nightshift.recommend.model import checkpoint
@@ -149,7 +149,9 @@ def figures(split: Split, ranker: ModelRanker, last: int) -> dict[str, float]:
     return judged(codes, split.target(last))
 
 
-def theirs(data: Data, peers: Peers, name: str, seed: int) -> dict[str, Any]:
+def theirs(
+    data: Data, peers: Peers, name: str, options: dict[str, Any], seed: int
+) -> dict[str, Any]:
     """The same of a peer; its epochs are chosen on the validation items.
 
     It learns what lies before them, and once chosen nothing more, as ours: RecTools ranks for the
@@ -164,7 +166,7 @@ def theirs(data: Data, peers: Peers, name: str, seed: int) -> dict[str, Any]:
         lists = peers.lists(
             f"{data.path.name} before {last}",
             name,
-            SASREC,
+            options,
             seed,
             learnt=learnt,
             users=np.flatnonzero(learnt.lengths),
@@ -180,7 +182,8 @@ def theirs(data: Data, peers: Peers, name: str, seed: int) -> dict[str, Any]:
 
 def run(asked: argparse.Namespace, wanted: dict[str, Any], data: Data, arm: str, seed: int) -> Any:
     """One arm's figures of one seed, from `--home` if they are there."""
-    options = [wanted, BETAS, FOLLOWS] if arm == OURS else [SASREC, EPOCHS]
+    theirs_set = changed(asked.peer_set)
+    options = [wanted, BETAS, FOLLOWS] if arm == OURS else [theirs_set, EPOCHS]
     body = json.dumps([data.path.name, arm, options, seed], sort_keys=True)
     file = asked.home / f"{hashlib.sha256(body.encode()).hexdigest()[:16]}.json"
     if not file.exists():
@@ -189,7 +192,7 @@ def run(asked: argparse.Namespace, wanted: dict[str, Any], data: Data, arm: str,
             made = ours(data.split, wanted, seed, data.vectors)
         else:
             peers = Peers(asked.peers, asked.home / "peers", asked.threads)
-            made = theirs(data, peers, arm, seed)
+            made = theirs(data, peers, arm, theirs_set, seed)
         seconds = round(time.monotonic() - started, 1)
         file.write_text(json.dumps(made | {"seconds": seconds}))
     return json.loads(file.read_text())
@@ -249,6 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--validate", action="store_true", help="say nothing of the test items")
     parser.add_argument("--peers", type=Path, help="an interpreter with rectools[torch]")
     parser.add_argument("--arms", nargs="+", default=["sasrec", "esasrec"], help="which peers")
+    parser.add_argument("--peer-set", nargs="*", default=[], metavar="NAME=VALUE", help="of theirs")
     asked = parser.parse_args(argv)
     wanted = (WITH_TEXT if asked.items else CHOSEN) | dict(p.split("=", 1) for p in asked.set)
     wanted = {name: value if name == "layer" else float(value) for name, value in wanted.items()}

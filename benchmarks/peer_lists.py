@@ -30,6 +30,12 @@ EPOCHS = (5, 10)
 """Of RecTools' models; which is better is chosen where nothing is judged."""
 
 
+def changed(settings: Sequence[str]) -> dict[str, Any]:
+    """`SASREC` with NAME=VALUE in place of its own."""
+    pairs = (each.split("=", 1) for each in settings)
+    return SASREC | {name: json.loads(value) for name, value in pairs}
+
+
 @dataclass(frozen=True, slots=True)
 class Peers:
     """Where peers run and what they made is kept."""

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmarks.common import finish, say
-from benchmarks.peer_lists import EPOCHS, SASREC, Peers
+from benchmarks.peer_lists import EPOCHS, Peers, changed
 from benchmarks.time_split_measures import METRICS, mean, rows_of
 from nightshift import stages
 from nightshift.commands.benchmark import long_night
@@ -54,10 +54,10 @@ PEERS: dict[str, list[dict[str, Any]]] = {
         for regularization in (0.01, 1.0)
         for alpha in (1.0, 10.0)
     ],
-    "sasrec": [SASREC],
-    "esasrec": [SASREC],
+    "sasrec": [],
+    "esasrec": [],
 }
-"""Settings tried on the inner night, those of one peer in a list; RecTools' also after `EPOCHS`."""
+"""Settings tried on the inner night; RecTools' models have `SASREC`'s, and try `EPOCHS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def best_options(asked: argparse.Namespace, inner: Split, name: str) -> tuple[di
     """The settings and epochs with the best overall NDCG@10 on the inner night."""
     found = []
     tried = (0,) if name == "als" else EPOCHS
-    for options in PEERS[name]:
+    for options in PEERS[name] or [changed(asked.peer_set)]:
         ranked = peer(asked, inner, name, options, 0, tried)
         for epochs, lists in zip(tried, ranked, strict=True):
             value = mean(figures(inner, lists, name, 0), "overall", "ndcg@10")
@@ -228,6 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--items", type=Path, help="of amazon")
     parser.add_argument("--peers", type=Path, help="an interpreter with rectools[torch], implicit")
     parser.add_argument("--arms", nargs="+", default=list(PEERS), choices=PEERS, help="which peers")
+    parser.add_argument("--peer-set", nargs="*", default=[], metavar="NAME=VALUE", help="of SASRec")
     parser.add_argument("--seeds", type=int, default=3, help="of ours (3)")
     parser.add_argument("--peer-seeds", type=int, default=3, help="of peers that draw (3)")
     parser.add_argument("--threads", type=int, default=2)
