@@ -55,6 +55,9 @@ def test_later_sources_win(toml: Path, monkeypatch: pytest.MonkeyPatch):
         ({"score": 3}, "score"),
         ({"night": {"on_gap": "ignore"}}, "night.on_gap"),
         ({"store": "postgresql://x"}, "store"),
+        ({"tune": {"betas": [0.0, -1.0]}}, "tune.betas.1"),
+        ({"tune": {"gammas": [float("nan")]}}, "tune.gammas.0"),
+        ({"tune": {"follows": [float("inf")]}}, "tune.follows.0"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_path(overrides: dict[str, Any], path: str):

@@ -66,7 +66,9 @@ def precision(wanted: str, on: torch.device, dim: int) -> str:
         return wanted
     if on.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if dim >= _WIDE and torch.cpu._is_amx_tile_supported() else "float32"
+    # torch says so to itself alone; a version that does not is taken for a CPU without.
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return "bfloat16" if dim >= _WIDE and has_amx() else "float32"
 
 
 @contextmanager

@@ -72,6 +72,19 @@ def test_places_kept_for_new_items_are_kept_by_the_export(tmp_path, to):
         np.testing.assert_array_equal(codes, expected)
 
 
+def test_a_new_item_that_a_customer_has_bought_counts_in_the_export_too(tmp_path):
+    stored, vectors = fresh(ITEMS, layers=2)
+    events = np.where(np.arange(ITEMS) % 10 == 3, 0, 5)
+    model = ModelRanker(stored, vectors, beta=2.0, gamma=4.0, events=events, new_every=5)
+    export(model, tmp_path / "one", "float32", source=SOURCE)
+    asked = histories([[3, 3, 0], [13, 1], [2]])
+    kept = {"candidates": None, "exclude_seen": False}
+    codes, scores = exported.load(tmp_path / "one").top_k(asked, 10, **kept)
+    expected, values = model.top_k(asked, 10, **kept)
+    np.testing.assert_array_equal(codes, expected)
+    np.testing.assert_allclose(scores, values, atol=1e-4)
+
+
 @pytest.mark.parametrize("gamma", [0.0, 2.0])
 @pytest.mark.parametrize("beta", [0.0, 3.0])
 def test_in_float32_it_is_the_models_own_score(tmp_path, beta, gamma):

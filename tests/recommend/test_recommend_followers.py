@@ -142,6 +142,19 @@ def test_an_export_ranks_by_them(stored, followers, tmp_path, to):
     np.testing.assert_array_equal(codes[followed, :3], expected[followed, :3])
 
 
+def test_followers_of_another_catalogue_are_refused(stored):
+    for n_items in (ITEMS - 10, ITEMS + 10):
+        counted = Followers.count(histories([[1, 2]]), n_items)
+        with pytest.raises(ModelRejected, match=f"over {n_items} items, the catalogue has {ITEMS}"):
+            ModelRanker(*stored, beta=0.0, follow=1.0, followers=counted)
+
+
+def test_short_histories_hold_no_empty_cells(followers):
+    """The places of a short history that have no item stand for none: not for the first."""
+    side = followers.side(histories([[5], []]))
+    assert side.nnz == followers.table[5].nnz
+
+
 def test_an_export_whose_followers_are_not_of_its_catalogue_is_refused(stored, followers, tmp_path):
     ranker = ModelRanker(*stored, beta=0.0, follow=5.0, followers=followers)
     strange = followers.table.copy()

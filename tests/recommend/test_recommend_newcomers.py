@@ -5,6 +5,7 @@ import pytest
 from small_models import fresh, with_deltas
 
 from nightshift.recommend.ranker import ModelRanker
+from nightshift.recommend.ranking.followers import Followers
 from nightshift.recommend.ranking.newcomers import kept_places
 from shop_by_hand import histories
 
@@ -79,6 +80,20 @@ def test_every_beginning_of_a_list_has_its_share_and_the_best_ones(beta):
         others = each[~NEW[each]]
         alone = plain.top_k(asked, ITEMS, candidates=~NEW, exclude_seen=True)[0][row]
         assert others.tolist() == alone[: len(others)].tolist()
+
+
+def test_a_new_item_that_a_customer_has_bought_since_brings_its_count_along():
+    """Histories reach further than the events that say who is new: a night's, a request's."""
+    asked = histories([[0, 7, 7], [3], [15, 1, 31]])
+    followers = Followers.count(histories([[0, 7], [3, 39], [3, 39], [1, 15, 31]]), ITEMS)
+    counted = {"beta": 1.0, "gamma": 4.0, "follow": 5.0, "followers": followers}
+    codes, scores = ranker(5, **counted).top_k(asked, 10, candidates=None, exclude_seen=False)
+    whole = ranker(0, **counted).scores(asked)
+    np.testing.assert_allclose(scores, np.take_along_axis(whole, codes, axis=1), atol=1e-4)
+    for row, each in enumerate(codes):
+        mine = each[NEW[each]]
+        best = np.argsort(-np.where(NEW, whole[row], -np.inf), kind="stable")[: len(mine)]
+        assert mine.tolist() == best.tolist()
 
 
 def test_shorter_lists_are_the_beginnings_of_longer_ones():

@@ -7,7 +7,7 @@ import pytest
 
 from nightshift.recommend.choosing import candidates as module
 from nightshift.recommend.choosing.candidates import Candidate, candidates, together, tunable
-from nightshift.recommend.choosing.recipe import Trial, best_beta, choose
+from nightshift.recommend.choosing.recipe import Recipe, Trial, best_beta, choose
 from nightshift.settings import Settings, TuneSettings
 
 USERS = 400
@@ -39,6 +39,19 @@ def test_the_weight_is_zero_when_nothing_gains():
     assert "no weight above zero" in why
     assert [row["allowed"] for row in rows] == [False, False]
     assert beta == 0.0
+
+
+def test_recipes_that_rank_alike_have_one_id_and_others_another():
+    def recipe(**other):
+        whole = {"tuned_as_of": "2026-05-01", "beta": {"control": 1.0}, "gamma": 0.0, "why": "so"}
+        return Recipe(**whole | {"strategies": {}} | other)
+
+    ids = [
+        recipe(**other).recipe_id
+        for other in ({}, {"gamma": 2.0}, {"history": 2.0}, {"lean": 2.0}, {"follow": 2.0})
+    ]
+    assert len(set(ids)) == len(ids)
+    assert recipe(tuned_as_of="2026-06-01", why="again").recipe_id == ids[0]
 
 
 def test_where_no_cold_item_is_ever_hit_a_gain_overall_decides():

@@ -50,9 +50,11 @@ PAST = wandering(20)
 INSIDE = {"u003": ["i05"], "newcomer": ["i01", "i02"]}
 
 
-def night_of(shop, *, night=NIGHT, live_line="real", inside=INSIDE, **snapshot):
+def night_of(
+    shop, *, night=NIGHT, live_line="real", inside=INSIDE, past=PAST, recipe=RECIPE, **snapshot
+):
     """What `score` reads of a night, and what it gives."""
-    inputs = shop.before(past_events(PAST), night=night, recipe=RECIPE, **snapshot)
+    inputs = shop.before(past_events(past), night=night, recipe=recipe, **snapshot)
     models = shop.finetune(inputs, night=night)
     happened = inside if isinstance(inside, pl.DataFrame) else night_events(inside, night)
     state = shop.refresh(inputs, models, happened, night=night, live_line=live_line)
@@ -135,6 +137,30 @@ def test_the_lines_own_state_and_beta_rank(shop, line, beta, monkeypatch):
     assert loads == [(f"{line}/", beta)]
     assert manifest.stats["line"] == line
     assert live(shop.lake).line == line
+
+
+def test_what_the_night_brought_is_counted_as_the_next_night_will_judge_it(shop, monkeypatch):
+    """An item first sold in the night is known, and follows what it was bought after."""
+    from nightshift.recommend import loading
+
+    served = {}
+    load = loading.load
+
+    def look(*args, **kwargs):
+        served.update(kwargs)
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(loading, "load", look)
+    new, before = "i19", "i05"
+    past = {user: [item for item in items if item != new] for user, items in PAST.items()}
+    inside = {"u003": [before, new], "newcomer": [before, new]}
+    inputs = night_of(shop, inside=inside, past=past, recipe=RECIPE | {"follow": 3.0, "lean": 2.0})
+    scored(shop, inputs)
+    assert served["events"][ITEMS.index(new)] == 2
+    bought = sum(items.count(before) for items in past.values())
+    assert served["events"][ITEMS.index(before)] == bought + 2
+    strength = served["followers"].table[ITEMS.index(before), ITEMS.index(new)]
+    assert strength >= 1 / (bought + 2) ** 0.5 / 2**0.5 * 2 - 1e-6
 
 
 def test_the_live_rows_are_the_datasets_joined_back_to_the_shops_own_ids(shop):

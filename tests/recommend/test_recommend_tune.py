@@ -207,6 +207,8 @@ def test_a_recipe_is_chosen_on_an_inner_night_that_knows_nothing_of_the_real_one
     assert datetime.fromisoformat(recipe["tuned_as_of"]) == REAL_NIGHT.start.astimezone(UTC)
     assert recipe["beta"]["control"] == recipe["beta"]["challenger"] in (0.0, 10.0)
     assert recipe["gamma"] in (0.0, 4.0)
+    assert recipe["lean"] in settings.tune.leans
+    assert recipe["follow"] in settings.tune.follows
     assert recipe["strategies"]["llm_queries"] == {"weight": 1.0}
     assert set(recipe["strategies"]) == {"text_neighbours", "negatives", "llm_queries"}
     assert [trial["strategies"]["negatives"]["weight"] for trial in trials["trials"]] == [0.0, 1.0]

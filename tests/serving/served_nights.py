@@ -20,7 +20,13 @@ from nightshift.serving.app import WARM_UP
 from nightshift.serving.champion import Champion, load
 from shop_by_hand import NIGHT, settings_for, unit_vectors
 
-RECIPE = {"beta": {"control": 0.0, "challenger": 7.0}, "gamma": 2.0, "strategies": {}}
+RECIPE = {
+    "beta": {"control": 0.0, "challenger": 7.0},
+    "gamma": 2.0,
+    "follow": 3.0,
+    "lean": 1.0,
+    "strategies": {},
+}
 COLD, WITHHELD = "i19", "i07"
 """Both are in the catalogue; nothing has happened with either that anybody learnt from."""
 NIGHTS = (NIGHT, later(1), later(2))

@@ -36,7 +36,13 @@ from nightshift.store.schema import migrate
 from shop_by_hand import samples, write_blend, write_recipe
 
 FIRST, SECOND = Night.parse("2017-05-20"), Night.parse("2017-05-21")
-RECIPE = {"beta": {"control": 5.0, "challenger": 5.0}, "gamma": 4.0, "strategies": {}}
+RECIPE = {
+    "beta": {"control": 5.0, "challenger": 5.0},
+    "gamma": 4.0,
+    "follow": 3.0,
+    "lean": 1.0,
+    "strategies": {},
+}
 TINY = {
     "first_steps": 15,
     "refresh_passes": 1,

@@ -14,6 +14,7 @@ from nightshift.errors import DatasetMissing
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.recommend.loading import as_served
+from nightshift.recommend.morning import Extended, extend
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.registry.alias import Alias
 from nightshift.snapshot import Snapshot, read_vectors
@@ -51,7 +52,13 @@ class LiveState:
         recipe = lake.read_json(inputs["recipe"], "recipe.json")
         return cls(alias, state, inputs, Snapshot(lake, inputs["snapshot"]), recipe)
 
-    def ranker(self, lake: Lake, *, user_keys: Sequence[str] = ()) -> ModelRanker:
+    def extended(self, lake: Lake) -> Extended:
+        """What customers did, the events of the state's night included."""
+        return extend(self.snapshot, lake.scan(self.inputs["morning"], "events.parquet"))
+
+    def ranker(
+        self, lake: Lake, extended: Extended, *, user_keys: Sequence[str] = ()
+    ) -> ModelRanker:
         """Ready to rank.
 
         Args:
@@ -71,4 +78,5 @@ class LiveState:
             arm,
             user_keys=user_keys,
             prefix=f"{self.alias.line}/",
+            counted_in=extended.histories,
         )

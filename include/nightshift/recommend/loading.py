@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from nightshift.histories import Histories
 from nightshift.lake import Lake
 from nightshift.manifest import Manifest
 from nightshift.recommend.model import checkpoint
@@ -67,6 +68,7 @@ def as_served(
     *,
     user_keys: Sequence[str] = (),
     prefix: str = "",
+    counted_in: Histories | None = None,
 ) -> ModelRanker:
     """The same with a recipe's weights and the shop's rules.
 
@@ -74,10 +76,19 @@ def as_served(
         recipe: `recipe.json` of the night.
         arm: control or challenger; a placebo, which stands in for the samples, is served like
             the challenger.
+        counted_in: what is counted (how often each item was wanted, what followed what), by
+            item code of the snapshot: its own histories (None), or those with the events of its
+            night behind them (`morning.extend`), which a refreshed state has learnt, too.
 
     Raises:
         ModelRejected, BadInput: see `load`.
     """
+    before, n_items = snapshot.histories, snapshot.items.height
+    histories, events = before, snapshot.item_events
+    if counted_in is not None:
+        histories = counted_in
+        events = events + np.bincount(histories.items, minlength=n_items)
+        events -= np.bincount(before.items, minlength=n_items)
     follow = float(recipe.get("follow", 0.0))
     return load(
         lake,
@@ -90,8 +101,8 @@ def as_served(
         gamma=float(recipe["gamma"]),
         lean=float(recipe.get("lean", 0.0)),
         follow=follow,
-        followers=followers_of(snapshot.histories, snapshot.items.height) if follow else None,
+        followers=followers_of(histories, n_items) if follow else None,
         new_every=snapshot.shop.new_every,
-        events=snapshot.item_events,
+        events=events,
         catalogue=snapshot.items,
     )

@@ -81,7 +81,8 @@ class ModelRanker:
         follows anything.
 
         Raises:
-            ModelRejected: the embeddings are not of this catalogue, or not of the model's encoder.
+            ModelRejected: the embeddings or the followers are not of this catalogue, or the
+                embeddings not of the model's encoder.
             BadInput: an item's embedding is not finite.
         """
         if len(vectors) != len(stored.item_ids):
@@ -91,6 +92,12 @@ class ModelRanker:
                 hint="read the model, the catalogue and its embeddings of one and the same night",
             )
         check_finite(vectors, stored.item_ids)
+        if followers is not None and followers.table.shape != (len(vectors),) * 2:
+            raise ModelRejected(
+                f"What follows what was counted over {followers.table.shape[0]} items, "
+                f"the catalogue has {len(vectors)}.",
+                hint="count it in the histories of the model's own snapshot",
+            )
         self.stored, self.beta, self.gamma = stored, beta, gamma
         self.lean = lean if events is not None else 0.0
         self.follow = follow if followers is not None else 0.0
@@ -124,7 +131,7 @@ class ModelRanker:
         return self._scores(self._asked(histories), slice(0, len(self.items)), out)
 
     def scores_of(self, histories: Histories) -> Callable[[slice | npt.NDArray[np.int64]], Scores]:
-        """Scores of some items, by slice or new ones by code, of a block of users.
+        """Scores of some items, by slice or by code, of a block of users.
 
         In the thread's buffer (`ranking.held_block`): the next call overwrites them.
         """
@@ -147,10 +154,7 @@ class ModelRanker:
     def _scores(
         self, asked: _Asked, items: slice | npt.NDArray[np.int64], where: torch.Tensor
     ) -> Scores:
-        """Scores of some items, written to `where` [users, items asked for].
-
-        Of items by code, which are new ones, nothing has been counted.
-        """
+        """Scores of some items, written to `where` [users, items asked for]."""
         with torch.inference_mode():
             torch.mm(torch.from_numpy(asked.states), self.placed[items].T, out=where)
             if asked.profiles is not None:
@@ -158,7 +162,7 @@ class ModelRanker:
                 shown = torch.from_numpy(self.shown[items])
                 where.addmm_(torch.from_numpy(asked.profiles), shown.T)
             out: Scores = where.numpy()
-        if asked.counted is not None and isinstance(items, slice):
+        if asked.counted is not None:
             add(asked.counted, items, out)
         return out
 

@@ -23,7 +23,7 @@ from nightshift.night import microseconds
 from nightshift.progress import Progress
 from nightshift.recommend.explanations.explain import Explainer
 from nightshift.recommend.loading import as_served
-from nightshift.recommend.morning import extend
+from nightshift.recommend.morning import Extended, extend
 from nightshift.recommend.ranker import ModelRanker
 from nightshift.registry.ad_copy import ad_copy_of
 from nightshift.registry.alias import WAITS, move_alias
@@ -45,6 +45,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     line = state.stats["live_line"]
     arm = next(name for name, of in LINE_OF_ARM.items() if of == line)
     recipe = ctx.lake.read_json(ctx.inputs["recipe"], "recipe.json")
+    extended = extend(snapshot, ctx.lake.scan(ctx.inputs["morning"], "events.parquet"))
     champion = as_served(
         ctx.lake,
         state,
@@ -54,10 +55,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
         arm,
         user_keys=snapshot.users["user_key"].to_list(),
         prefix=f"{line}/",
+        counted_in=extended.histories,
     )
     users = 0
     with ctx.writer.parquet_stream(FILE, contracts.RECOMMENDATIONS) as stream:
-        for frame in recommend(ctx, snapshot, champion):
+        for frame in recommend(ctx, snapshot, extended, champion):
             users += frame["user_key"].n_unique()
             stream.write_table(_table(frame))
     move = move_alias(ctx.lake, state, line, ctx.night, approval=ctx.settings.promotion.approval)
@@ -79,7 +81,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def recommend(
-    ctx: StageContext, snapshot: Snapshot, champion: ModelRanker
+    ctx: StageContext, snapshot: Snapshot, extended: Extended, champion: ModelRanker
 ) -> Iterator[pl.DataFrame]:
     """The top N of every user active lately, and why: a frame for each block of users.
 
@@ -87,7 +89,6 @@ def recommend(
     `score.explain` asks for one.
     """
     settings = ctx.settings.score
-    extended = extend(snapshot, ctx.lake.scan(ctx.inputs["morning"], "events.parquet"))
     asked_at = microseconds(ctx.night.end)
     since = microseconds(ctx.night.end - timedelta(days=settings.active_days))
     active = np.flatnonzero(extended.last_time >= since)

@@ -74,15 +74,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
     # With no sample to try after failures, the choice is due again on the next night.
     age = ctx.settings.tune.every_days if lost.skipped is not None and lost.failed else 0
     recipe = Recipe(
-        (ctx.night.start - timedelta(days=age)).isoformat(),
-        {"control": beta, "challenger": beta},
-        trials.gamma,
-        chosen.strategies | untuned,
-        why,
-        made,
-        trials.history_weight(_searches(ctx, inner)),
-        trials.lean,
-        trials.follow,
+        tuned_as_of=(ctx.night.start - timedelta(days=age)).isoformat(),
+        beta={"control": beta, "challenger": beta},
+        gamma=trials.gamma,
+        strategies=chosen.strategies | untuned,
+        why=why,
+        kinds=made,
+        history=trials.history_weight(_searches(ctx, inner)),
+        lean=trials.lean,
+        follow=trials.follow,
     )
     ctx.seeds["tune"] = SEED
     ctx.writer.write_json("recipe.json", recipe.as_json())

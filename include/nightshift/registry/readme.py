@@ -213,12 +213,21 @@ def _levels(rows: Sequence[ResultRow], arm: str) -> list[str]:
 
 
 def _snippet(arm: str, dataset: str, partition: str, prefix: str) -> list[str]:
+    """How the model is read; a state of a line counts what its night brought, as `score` does."""
+    imports, extended, counted = "", "", ""
+    if prefix:
+        imports = "from nightshift.recommend.morning import extend\n"
+        extended = """\
+morning = lake.scan(lake.get_ref(stored.inputs["morning"]), "events.parquet")
+counted_in = extend(snapshot, morning).histories
+"""
+        counted = ", counted_in=counted_in"
     return f'''\
 import numpy as np
 
 from nightshift.lake import Lake
 from nightshift.recommend.loading import as_served
-from nightshift.settings import Settings
+{imports}from nightshift.settings import Settings
 from nightshift.snapshot import Snapshot, read_vectors
 
 lake = Lake.of(Settings.load())
@@ -226,7 +235,9 @@ stored = lake.get("{dataset}", "{partition}")
 snapshot = Snapshot(lake, lake.get_ref(stored.inputs["snapshot"]))
 recipe = lake.read_json(lake.get_ref(stored.inputs["recipe"]), "recipe.json")
 vectors = read_vectors(lake, lake.get_ref(stored.inputs["vectors"]))
-model = as_served(lake, stored, snapshot, vectors, recipe, "{arm}", prefix="{prefix}")
+{extended}model = as_served(
+    lake, stored, snapshot, vectors, recipe, "{arm}", prefix="{prefix}"{counted}
+)
 codes, scores = model.top_k(
     snapshot.histories.take(np.arange(1)), 10, candidates=~snapshot.withheld, exclude_seen=False
 )

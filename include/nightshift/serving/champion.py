@@ -22,7 +22,6 @@ from nightshift.ranking import Codes, Mask, Scores
 from nightshift.recommend import ranker
 from nightshift.recommend.explanations.explain import Explainer
 from nightshift.recommend.live_state import LiveState
-from nightshift.recommend.morning import extend
 from nightshift.registry.alias import Alias
 from nightshift.registry.serving import model_name
 from nightshift.settings import Settings
@@ -150,8 +149,8 @@ def load(lake: Lake, settings: Settings, alias: Alias) -> Champion:
             f"The catalogue of night {alias.night} is empty.", hint="look at the view items_v"
         )
     known = snapshot.users["user_key"].to_list()
-    ranking = state.ranker(lake, user_keys=known)
-    extended = extend(snapshot, lake.scan(state.inputs["morning"], "events.parquet"))
+    extended = state.extended(lake)
+    ranking = state.ranker(lake, extended, user_keys=known)
     texts = snapshot.items["text"].fill_null("")
     champion = Champion(
         alias=alias,

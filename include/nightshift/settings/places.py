@@ -56,7 +56,11 @@ def _map_secrets(value: Any, act: Callable[[str], Any], name: str = "") -> Any:
 class ComputeSettings(Section):
     """What one process may use."""
 
-    threads: int = Field(2, ge=1, description="CPU threads of torch, CTranslate2 and Polars")
+    threads: int = Field(
+        2,
+        ge=1,
+        description="CPU threads of torch, CTranslate2 and Polars; training below 256 dims has one",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0 …")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",

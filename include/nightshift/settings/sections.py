@@ -15,6 +15,7 @@ from nightshift.settings.base import Section
 
 Approval = Literal["none", "new_line", "every_night"]
 Share = Annotated[float, Field(gt=0, le=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 # --- the shop --------------------------------------------------------------------------------
@@ -192,22 +193,22 @@ class TuneSettings(Section):
     profile_weights: tuple[Share, ...] = Field(
         (0.25, 0.5), description="shares tried of texts about a customer in the text profile"
     )
-    betas: tuple[float, ...] = Field(
+    betas: tuple[Weight, ...] = Field(
         (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0),
         min_length=1,
         description="serve-time text blends tried",
     )
-    leans: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+    leans: tuple[Weight, ...] = Field(
         (0.0, 3.0, 10.0),
         min_length=1,
         description="own events that weigh as much as an item's text neighbours in its ranking",
     )
-    follows: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+    follows: tuple[Weight, ...] = Field(
         (0.0, 2.0, 5.0, 10.0, 20.0),
         min_length=1,
         description="weights tried of what followed a customer's last items",
     )
-    gammas: tuple[float, ...] = Field(
+    gammas: tuple[Weight, ...] = Field(
         (0.0, 2.0, 4.0, 8.0, 16.0, 32.0),
         min_length=1,
         description="weights of the user's own items tried",

@@ -1,9 +1,10 @@
 """Choosing a recipe from trials: pure functions over what validation showed.
 
-First what the model is served with, on the control alone and by overall NDCG@10: the weight γ of
-the user's own items (where the shop repeats), then together how far items with few events lean on
-their neighbours, and the text blend β. Then the samples, every trial
-at that same β, so that a lift is their doing. The rule is the verdict's: of the trials that, with
+First what the model is served with, on the control alone: by overall NDCG@10 the weight γ of the
+user's own items (where the shop repeats), φ of what followed the last items, and how far items with
+few events lean on their neighbours, one after the other; then the text blend β, by Recall@10 on
+cold items among those that cost less than `max_loss` overall. Then the samples, every trial at
+that same β, so that a lift is their doing. The rule is the verdict's: of the trials that, with
 95 % confidence, cost no more than `max_loss` overall and on warm items and gain on cold items or
 overall, the one with the highest Recall@10 on cold items (of equals, the best overall). Without
 any, the weight is zero. Where several groups of strategies have such a trial, their best are tried

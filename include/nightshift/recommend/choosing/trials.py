@@ -42,7 +42,7 @@ Trained = tuple[tuple[str, float], ...]
 
 @dataclass
 class Trials:
-    """What the trials of one inner night share. The control goes first: it sets γ and β."""
+    """What the trials of one inner night share. The control goes first: it sets γ, φ, κ and β."""
 
     settings: Settings
     scratch: Path

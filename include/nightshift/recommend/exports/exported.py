@@ -125,7 +125,10 @@ class ExportedRanker:
 
         def of_new(places: slice) -> Scores:
             assert self.newcomers is not None
-            scores: Scores = queries @ self.wide.rows(self.newcomers.codes[places]).T
+            codes = self.newcomers.codes[places]
+            scores: Scores = queries @ self.wide.rows(codes).T
+            if counted is not None:
+                add(counted, codes, scores)
             return scores
 
         rules: dict[str, Any] = {"candidates": candidates, "exclude_seen": exclude_seen}

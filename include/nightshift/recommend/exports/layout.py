@@ -5,11 +5,12 @@
                            (`items`) and texts (`features`) that a history is read by; which
                            are new (`new`) and what follows them (`followers.…`), where it counts
     encoder.safetensors    the user encoder's weights,
-    encoder.onnx           or the encoder as a graph: history [B, L, D], lengths [B] → state [B, D]
+    encoder.onnx           or the encoder as a graph: history [B, L, D], lengths [B], kinds [B, L],
+                           gaps [B, L + 1] → state [B, D]
 
 An item's wide row is its vector and, where the ranking blends text in (beta), its text features
-beside it: one product gives the whole score. Profiles of customers are personal data and stay
-beside the state.
+beside it: one product gives all of the score that is not counted. Profiles of customers are
+personal data and stay beside the state.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def ranker_of(lake: Lake, live: Alias) -> tuple[ranker.ModelRanker, dict[str, An
     """
     state = LiveState.read(lake, live)
     digests = {name: state.inputs[name].digest for name in ("snapshot", "vectors", "recipe")}
-    return state.ranker(lake), {
+    return state.ranker(lake, state.extended(lake)), {
         **{name: asdict(live)[name] for name in ("line", "night", "digest")},
         "dataset": state.manifest.folder,
         "inputs": digests,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from nightshift.histories import Histories
@@ -57,7 +58,7 @@ def total(sides: dict[str, Counts]) -> Counts | None:
     return first
 
 
-def add(counts: Counts, items: slice, scores: Scores) -> None:
-    """Add what was counted of some items to their scores [users, items of the slice], in place."""
+def add(counts: Counts, items: slice | npt.NDArray[np.int64], scores: Scores) -> None:
+    """Add what was counted of some items to their scores [users, items asked for], in place."""
     part = counts[:, items].tocoo()
     scores[part.row, part.col] += part.data

@@ -26,7 +26,7 @@ _BACKWARDS = 0.4
 """What b before a says of b after a: carts and days have no order."""
 MOST = 50
 """Followers of an item that are kept."""
-_AT_ONCE = 500_000
+_AT_ONCE = 100_000
 """Events whose pairs are held at a time."""
 
 
@@ -41,8 +41,8 @@ class Followers:
     def count(cls, histories: Histories, n_items: int) -> Self:
         """Counted in what customers did; strength(a, b) is count / √(events of a · events of b).
 
-        Items go through in blocks, so that memory does not grow with the events: there are twenty
-        pairs to one, and most are dropped.
+        Items go through in blocks, so that what is held of pairs does not grow with the events:
+        there are twenty pairs to one, and most are dropped.
         """
         items = histories.items
         users = np.repeat(np.arange(len(histories)), histories.lengths)
@@ -62,9 +62,10 @@ class Followers:
     def side(self, histories: Histories) -> sparse.csr_matrix:
         """What follows the last items of each user, newer ones counting more: [users, items]."""
         last, weights = recent_items(histories)  # [users, 10] each
-        rows = np.repeat(np.arange(len(last)), last.shape[1])
+        rows, places = np.nonzero(weights)
         shape = (len(last), self.table.shape[0])
-        return sparse.csr_matrix((weights.ravel(), (rows, last.ravel())), shape=shape) @ self.table
+        counts = (weights[rows, places], (rows, last[rows, places]))
+        return sparse.csr_matrix(counts, shape=shape) @ self.table
 
 
 def _near(
@@ -76,7 +77,7 @@ def _near(
 ) -> sparse.coo_matrix:
     """Weights of what is near some events, which are of the items from `first` on."""
     found = sparse.csr_matrix(shape, dtype=np.float32)
-    for step in range(-_REACH, _REACH + 1):
+    for step in (*range(-_REACH, 0), *range(1, _REACH + 1)):
         others = places + step
         inside = (others >= 0) & (others < len(items))
         mine, theirs = places[inside], others[inside]

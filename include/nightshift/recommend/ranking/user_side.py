@@ -49,7 +49,7 @@ def encoded(
 
 
 def recent_items(histories: Histories) -> tuple[Codes, Floats]:
-    """What the text profile is the sum of: the last items and their weights, [users, 10] each.
+    """What text profiles and followers read: the last items and their weights, [users, 10] each.
 
     A place without an item has weight zero.
     """

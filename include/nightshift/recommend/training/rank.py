@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightshift import logs
-from nightshift.compute import bind_torch
+from nightshift.compute import bind_torch, training_threads
 from nightshift.recommend.training.tether import leave_with
 from nightshift.settings import Settings
 
@@ -68,15 +68,16 @@ def _work(folder: Path, world: World) -> None:
         world_size=world.size,
         device_id=device if device.type == "cuda" else None,
     )
-    losses = train(
-        task.model,
-        task.deltas,
-        task.features,
-        task.data,
-        task.plan,
-        world,
-        attributes=task.attributes,
-    )
+    with training_threads(task.model.settings.dim, device):
+        losses = train(
+            task.model,
+            task.deltas,
+            task.features,
+            task.data,
+            task.plan,
+            world,
+            attributes=task.attributes,
+        )
     if world.rank == 0:
         write_result(folder, task, losses)
     distributed.destroy_process_group()
