@@ -259,8 +259,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted |= {name: int(wanted[name]) for name in _WHOLE}
     bind_torch(asked.threads)
     asked.home.mkdir(parents=True, exist_ok=True)
-    rows = []
     for path in asked.files:
+        rows = []
         split = Split.read(path)
         vectors = None
         if asked.items:
@@ -273,9 +273,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if arm == OURS:
                     alone = {seed: each["network"] for seed, each in found.items()}
                     rows += rows_of(data, f"{arm}, network alone", alone, part)
-    if not asked.validate:
-        name = "loo-with-text" if asked.items else "loo"
-        finish(name, ", ".join(path.name for path in asked.files), rows)
+        if not asked.validate:
+            name = "with-text" if asked.items else path.name.split(".")[0]
+            finish(f"loo-{name}", path.name, rows)
     return 0
 
 
