@@ -75,12 +75,14 @@ def test_places_kept_for_new_items_are_kept_by_the_export(tmp_path, to):
 def test_a_new_item_that_a_customer_has_bought_counts_in_the_export_too(tmp_path):
     stored, vectors = fresh(ITEMS, layers=2)
     events = np.where(np.arange(ITEMS) % 10 == 3, 0, 5)
-    model = ModelRanker(stored, vectors, beta=2.0, gamma=4.0, events=events, new_every=5)
+    model = ModelRanker(stored, vectors, beta=2.0, gamma=8.0, events=events, new_every=5)
     export(model, tmp_path / "one", "float32", source=SOURCE)
-    asked = histories([[3, 3, 0], [13, 1], [2]])
+    often = [0, 1, 2, 4, 5, 6] * 4  # fill a list: the new one has its kept place alone
+    asked = histories([[3, *often], [13, *often], [23, *often]])
     kept = {"candidates": None, "exclude_seen": False}
-    codes, scores = exported.load(tmp_path / "one").top_k(asked, 10, **kept)
-    expected, values = model.top_k(asked, 10, **kept)
+    codes, scores = exported.load(tmp_path / "one").top_k(asked, 5, **kept)
+    assert codes[:, 4].tolist() == [3, 13, 23]
+    expected, values = model.top_k(asked, 5, **kept)
     np.testing.assert_array_equal(codes, expected)
     np.testing.assert_allclose(scores, values, atol=1e-4)
 

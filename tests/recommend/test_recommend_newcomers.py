@@ -84,10 +84,12 @@ def test_every_beginning_of_a_list_has_its_share_and_the_best_ones(beta):
 
 def test_a_new_item_that_a_customer_has_bought_since_brings_its_count_along():
     """Histories reach further than the events that say who is new: a night's, a request's."""
-    asked = histories([[0, 7, 7], [3], [15, 1, 31]])
-    followers = Followers.count(histories([[0, 7], [3, 39], [3, 39], [1, 15, 31]]), ITEMS)
-    counted = {"beta": 1.0, "gamma": 4.0, "follow": 5.0, "followers": followers}
-    codes, scores = ranker(5, **counted).top_k(asked, 10, candidates=None, exclude_seen=False)
+    often = [0, 1, 2, 3, 4, 5] * 4  # fill a list: the new one has its kept place alone
+    asked = histories([[39, *often], [7, *often], [*often, 15], often])
+    followers = Followers.count(histories([[5, 23], [5, 23]]), ITEMS)
+    counted = {"beta": 0.0, "gamma": 8.0, "follow": 3.0, "followers": followers}
+    codes, scores = ranker(5, **counted).top_k(asked, 5, candidates=None, exclude_seen=False)
+    assert codes[:, 4].tolist() == [39, 7, 15, 23]
     whole = ranker(0, **counted).scores(asked)
     np.testing.assert_allclose(scores, np.take_along_axis(whole, codes, axis=1), atol=1e-4)
     for row, each in enumerate(codes):
