@@ -83,13 +83,13 @@ def as_served(
     Raises:
         ModelRejected, BadInput: see `load`.
     """
-    before, n_items = snapshot.histories, snapshot.items.height
-    histories, events = before, snapshot.item_events
+    n_items, events = snapshot.items.height, snapshot.item_events
     if counted_in is not None:
-        histories = counted_in
-        events = events + np.bincount(histories.items, minlength=n_items)
-        events -= np.bincount(before.items, minlength=n_items)
-    follow = float(recipe.get("follow", 0.0))
+        events = events + np.bincount(counted_in.items, minlength=n_items)
+        events -= np.bincount(snapshot.histories.items, minlength=n_items)
+    follow, followers = float(recipe.get("follow", 0.0)), None
+    if follow:
+        followers = followers_of(snapshot.histories if counted_in is None else counted_in, n_items)
     return load(
         lake,
         manifest,
@@ -101,7 +101,7 @@ def as_served(
         gamma=float(recipe["gamma"]),
         lean=float(recipe.get("lean", 0.0)),
         follow=follow,
-        followers=followers_of(histories, n_items) if follow else None,
+        followers=followers,
         new_every=snapshot.shop.new_every,
         events=events,
         catalogue=snapshot.items,
