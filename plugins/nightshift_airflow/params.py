@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from airflow.sdk import Param
+from pydantic import create_model
 
 from nightshift.generate.strategies import strategy_names
 from nightshift.settings import GenerateSettings, Settings
@@ -122,23 +123,23 @@ def _from_schema(settings: Settings, title: str, path: str) -> Param:
     )
 
 
-def _schema_at(path: str) -> dict[str, Any]:
-    """The JSON schema of one setting, such as `generate.budget.tokens`."""
-    whole = _schema()
-    found: dict[str, Any] = whole
-    for name in path.split("."):
-        found = found["properties"][name]
-        if "$ref" in found:
-            found = whole["$defs"][found["$ref"].rpartition("/")[2]]
-    if "anyOf" in found:  # a setting that may be empty
-        found = found | next(one for one in found["anyOf"] if one["type"] != "null")
-    return found
-
-
 @cache
-def _schema() -> dict[str, Any]:
-    """Of the whole tree; made once, since every parse of a DAG file asks for it."""
-    return Settings.model_json_schema()
+def _schema_at(path: str) -> dict[str, Any]:
+    """The JSON schema of one setting, such as `generate.budget.tokens`.
+
+    Of that field alone, and once: every parse of a DAG file asks for it, and the whole tree's takes
+    longer than all else that a parse does.
+    """
+    model: Any = Settings
+    *sections, last = path.split(".")
+    for name in sections:
+        model = model.model_fields[name].annotation
+    field = model.model_fields[last]
+    one: Any = create_model("One", **{last: (field.annotation, field)})
+    found: dict[str, Any] = one.model_json_schema()["properties"][last]
+    if "anyOf" in found:  # a setting that may be empty
+        found = found | next(each for each in found["anyOf"] if each["type"] != "null")
+    return found
 
 
 def _strategies(generate: GenerateSettings) -> list[str]:

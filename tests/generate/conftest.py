@@ -11,6 +11,8 @@ import pytest
 
 from factories import NIGHT, make_settings, write_snapshot, write_vectors
 from nightshift import stages
+from nightshift.generate.engines.ctranslate2_engine import CTranslate2Engine
+from nightshift.generate.engines.transformers_engine import TransformersEngine
 from nightshift.generate.sources import Sources
 from nightshift.lake import Lake
 from nightshift.settings import Settings
@@ -89,3 +91,11 @@ def with_models(home: Path, models: Path) -> Path:
     """The test's home, its model cache being the shared one."""
     (home / "models").symlink_to(models)
     return home
+
+
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both local engines compute in float32: how int8 rounds depends on a processor's instructions,
+    and a figure of what was written would be that processor's."""
+    for engine in (CTranslate2Engine, TransformersEngine):
+        monkeypatch.setattr(engine, "compute_type", "float32")

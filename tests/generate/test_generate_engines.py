@@ -144,6 +144,7 @@ def test_nothing_asked_nothing_answered(engine: Engine) -> None:
     assert engine.score([], []).shape == (0,)
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_both_engines_run_the_same_model(model_settings: Settings) -> None:
     engines = [
         create(model_settings.with_({"generate": {"engine": {"name": name}}}))
@@ -151,8 +152,8 @@ def test_both_engines_run_the_same_model(model_settings: Settings) -> None:
     ]
     prompts = [PREFIX + prompt for prompt in PROMPTS]
     continuations = [" frozen peas", " red scarf", " drill"]
-    int8, bfloat16 = (engine.score(prompts, continuations) for engine in engines)
-    assert np.abs(int8 - bfloat16).max() < 1.0
+    one, other = (engine.score(prompts, continuations) for engine in engines)
+    assert np.abs(one - other).max() < 0.5  # CTranslate2's weights stay rounded to int8
     assert (
         engines[0].model
         == engines[1].model

@@ -43,6 +43,7 @@ def llm_settings(settings: Settings, with_models: Path) -> Settings:
     )
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_real_queries_through_the_stages(lake: Lake, llm_settings: Settings) -> None:
     plan = stages.run("plan", NIGHT, llm_settings).manifest
     [parts] = stages.parts_of("generate", lake, NIGHT, llm_settings)

@@ -77,6 +77,7 @@ def test_no_shipped_example_breaks_the_rules_that_models_are_held_to() -> None:
         ("", "empty"),
         (" 12 oz ", "empty"),
         ("a b c d e f g h i word", "too_long"),
+        ("glass lamp - red - large - with shade", "too_long"),
         ("x" * 61, "too_long"),
         ("mail me at a@b.com", "personal_data"),
         ("see www.evil.com", "personal_data"),

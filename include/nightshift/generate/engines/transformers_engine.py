@@ -47,7 +47,7 @@ class TransformersEngine(LocalEngine):
             logging.disable_progress_bar()
             set_up_torch(self.settings)
             model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.bfloat16, local_files_only=True
+                folder, dtype=getattr(torch, self.compute_type), local_files_only=True
             )
             return model.eval().to(device(self.settings))
         except (ImportError, OSError, RuntimeError, ValueError) as error:

@@ -47,7 +47,7 @@ _SALT = 2
 
 class LlmQueries(PromptedStrategy):
     name = "llm_queries"
-    version = "4"
+    version = "5"
     produces = "query"
     prompt_name = "search_queries"
     pattern = QUERY_PATTERN

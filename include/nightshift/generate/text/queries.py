@@ -117,7 +117,7 @@ def read_query(raw: str, text: str, title: str, shots: list[Pair]) -> tuple[str 
     reason = ""
     if sum(c.isalpha() for c in query) < _MIN_LETTERS:
         reason = "empty"
-    elif len(query) > MAX_CHARS or len(tokens) > MAX_WORDS:
+    elif len(query) > MAX_CHARS or max(len(tokens), len(query.split())) > MAX_WORDS:
         reason = "too_long"
     elif has_personal_data(query):
         reason = "personal_data"
