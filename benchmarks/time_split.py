@@ -57,7 +57,7 @@ PEERS: dict[str, list[dict[str, Any]]] = {
     "sasrec": [],
     "esasrec": [],
 }
-"""Settings tried on the inner night; RecTools' models have `SASREC`'s, and try `EPOCHS`."""
+"""Settings tried on the inner night; RecTools' models have `SASREC`'s, and try `--peer-epochs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +160,11 @@ def peer(
 def best_options(asked: argparse.Namespace, inner: Split, name: str) -> tuple[dict[str, Any], int]:
     """The settings and epochs with the best overall NDCG@10 on the inner night."""
     found = []
-    tried = (0,) if name == "als" else EPOCHS
-    for options in PEERS[name] or [changed(asked.peer_set)]:
+    tried = (0,) if name == "als" else asked.peer_epochs
+    choices = PEERS[name] or [changed(asked.peer_set)]
+    if len(choices) == len(tried) == 1:  # nothing to choose
+        return choices[0], tried[0]
+    for options in choices:
         ranked = peer(asked, inner, name, options, 0, tried)
         for epochs, lists in zip(tried, ranked, strict=True):
             value = mean(figures(inner, lists, name, 0), "overall", "ndcg@10")
@@ -229,6 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--peers", type=Path, help="an interpreter with rectools[torch], implicit")
     parser.add_argument("--arms", nargs="+", default=list(PEERS), choices=PEERS, help="which peers")
     parser.add_argument("--peer-set", nargs="*", default=[], metavar="NAME=VALUE", help="of SASRec")
+    parser.add_argument("--peer-epochs", nargs="+", type=int, default=EPOCHS, help="of SASRec, too")
     parser.add_argument("--seeds", type=int, default=3, help="of ours (3)")
     parser.add_argument("--peer-seeds", type=int, default=3, help="of peers that draw (3)")
     parser.add_argument("--threads", type=int, default=2)

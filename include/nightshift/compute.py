@@ -55,7 +55,7 @@ for every shape, and every step has shapes of its own: at 64 dims that costs mor
 every item competing."""
 
 
-def precision(wanted: str, on: torch.device, dim: int) -> str:
+def precision(wanted: str, on: torch.device, dim: int = _WIDE) -> str:
     """The precision of products of vectors this wide.
 
     `auto` is bfloat16 where the device multiplies it in hardware and that is faster.

