@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,6 +128,17 @@ def processes(settings: Settings) -> int:
             hint="set compute.processes to 1, or compute.device to cuda or cpu",
         )
     return wanted
+
+
+def give_back_freed() -> None:
+    """Hand memory that was freed back to the system, where the C library keeps it.
+
+    A language model's buffers grow token by token in a thread of its library's own; what glibc
+    keeps of them in that thread's arena no other thread can use. 300 queries a night kept 5 GB.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import queue
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from nightshift.compute import give_back_freed
 from nightshift.errors import EngineError
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ def _work(calls: _Calls) -> None:
         outcome = _outcome(call)
         # Nothing is held while waiting: a call holds its engine, and that holds a model.
         del asked, call
-        _give_back_freed()
+        give_back_freed()
         answer.put(outcome)
         del answer, outcome
 
@@ -68,17 +68,6 @@ def _outcome(call: Callable[[], Any]) -> _Outcome:
         return call(), None
     except BaseException as error:  # handed to who asked
         return None, error
-
-
-def _give_back_freed() -> None:
-    """Hand memory that was freed back to the system, where the C library keeps it.
-
-    A call grows buffers token by token in a thread of the library's own; what glibc keeps of them
-    in that thread's arena no other thread can use. A night of 300 queries grew to 12 GB.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _hangs(what: str, seconds: float) -> EngineError:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nightshift.compute import give_back_freed
 from nightshift.errors import EngineError
 from nightshift.generate.engines.base import Generated, Sampling, first_line, prompt_hash
 from nightshift.generate.engines.local import LocalEngine
@@ -87,6 +88,7 @@ class CTranslate2Engine(LocalEngine):
                     batch, generator.generate_batch(names, **options), strict=True
                 ):
                     ids[i] = result.sequences_ids
+                give_back_freed()
         except (RuntimeError, ValueError) as error:
             raise _failed(error) from error
         texts = iter(first_line(t) for t in tokens.decode([s for found in ids for s in found]))
