@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,11 +99,34 @@ def test_gumbel_noise_draws_from_the_softmax() -> None:
     assert (chosen(logits, hashes, 5, how) != chosen(logits, hashes, 6, how)).mean() > 0.3
 
 
+@pytest.mark.parametrize("name", ["ctranslate2", "transformers"])
+@pytest.mark.parametrize(
+    ("changes", "sizes"),
+    [
+        ({}, [8]),
+        ({"batch": 3}, [3, 3, 2]),
+        ({"batch_tokens": 1}, [1] * 8),
+        ({"batch_tokens": 119}, [2, 2, 2, 2]),  # 2 continuations of 5 + 10 + 5 tokens each
+        ({"batch_tokens": 120}, [3, 3, 2]),
+    ],
+)
+def test_a_batch_attends_to_no_more_tokens_than_it_may(
+    name: str, changes: dict[str, int], sizes: list[int], model_settings: Settings
+) -> None:
+    own = {"name": name} | changes
+    engine: Any = create(model_settings.with_({"generate": {"engine": own}}))
+    how = Sampling(max_new_tokens=5, per_prompt=2)
+    batches = list(engine._batches([[1] * 10] * 8, 5, how))
+    assert [len(batch) for batch in batches] == sizes
+    assert sorted(place for batch in batches for place in batch) == list(range(8))
+
+
+@pytest.mark.parametrize("name", ["ctranslate2", "transformers"])
 @pytest.mark.parametrize("changes", [{"batch": 1}, {"batch_tokens": 1}, {"batch_tokens": 700}])
 def test_batches_hold_every_prompt_whatever_their_bounds(
-    changes: dict[str, int], model_settings: Settings
+    name: str, changes: dict[str, int], model_settings: Settings
 ) -> None:
-    own = {"name": "transformers"} | changes
+    own = {"name": name} | changes
     engine = create(model_settings.with_({"generate": {"engine": own}}))
     cold = Sampling(max_new_tokens=2, temperature=0)
     texts = engine.generate([*PROMPTS, ""], cold, prefix=PREFIX).texts

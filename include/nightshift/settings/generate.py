@@ -34,9 +34,7 @@ class EngineSettings(Section):
     )
     model: Path | None = Field(None, description="model folder; default: SmolLM2 from its wheel")
     batch: int = Field(32, ge=1, description="prompts in one batch")
-    batch_tokens: int = Field(
-        32_768, ge=1, description="transformers: tokens attended to in one batch, at most"
-    )
+    batch_tokens: int = Field(32_768, ge=1, description="tokens attended to in one batch, at most")
     call_seconds: float = Field(
         1800.0, gt=0, description="a model loaded here that takes longer for one call hangs"
     )

@@ -24,7 +24,7 @@ _SEED_BITS = 32
 class CTranslate2Engine(LocalEngine):
     name = "ctranslate2"
     compute_type = "int8"
-    revision = "3"
+    revision = "4"
 
     @property
     def versions(self) -> str:
@@ -73,16 +73,15 @@ class CTranslate2Engine(LocalEngine):
             "include_prompt_in_result": False,
             "end_token": tokens.line_ends,
         }
-        head = tokens.encode([prefix])[0] if prefix else []
+        head, rows = self._encoded(prompts, prefix)
         if head:
             options["static_prompt"] = tokens.names(head)
-        rows = tokens.encode(prompts)
         # A call draws from one random state: other prompts, another one.
         seed = prompt_hash(sampling.seed, prefix, *prompts) >> (64 - _SEED_BITS)
         generator = self._seedless if greedy else self._generator(seed)
         ids: list[list[list[int]]] = [[] for _ in rows]
         try:
-            for batch in _of_one_length(rows, self.settings.generate.engine.batch):
+            for batch in self._batches(rows, len(head), sampling):
                 names = [tokens.names(rows[i]) for i in batch]
                 for i, result in zip(
                     batch, generator.generate_batch(names, **options), strict=True
@@ -102,6 +101,22 @@ class CTranslate2Engine(LocalEngine):
             sum(read for _, read in tokens_of),
             tokens_of=tokens_of,
         )
+
+    def _batches(
+        self, rows: Sequence[Sequence[int]], prefix: int, sampling: Sampling
+    ) -> Iterator[list[int]]:
+        """Places of the rows of each batch, all as long as each other.
+
+        CTranslate2 reads of a batch at once what its shortest row has, and the rest of the longer
+        ones a token a step, with every continuation of every row: half of the time with product
+        titles in batches of 32.
+        """
+        ordered = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))
+        for length, places in groupby(ordered, key=lambda i: len(rows[i])):
+            alike = list(places)
+            most = self._fitting(prefix + length + sampling.max_new_tokens, sampling.count)
+            for start in range(0, len(alike), most):
+                yield alike[start : start + most]
 
     def _score(
         self, prompts: Sequence[str], continuations: Sequence[str]
@@ -124,23 +139,9 @@ class CTranslate2Engine(LocalEngine):
         )
 
 
-def _of_one_length(rows: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
-    """Places of the rows of each batch, all as long as each other.
-
-    CTranslate2 reads of a batch at once what its shortest row has, and the rest of the longer ones
-    a token a step, with every continuation of every row: half of the time with product titles in
-    batches of 32.
-    """
-    ordered = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))
-    for _, places in groupby(ordered, key=lambda i: len(rows[i])):
-        alike = list(places)
-        for start in range(0, len(alike), most):
-            yield alike[start : start + most]
-
-
 def _failed(error: Exception) -> EngineError:
     return EngineError(
         f"CTranslate2 failed: {error}.",
-        hint="lower generate.engine.batch if memory ran out, "
+        hint="lower generate.engine.batch or batch_tokens if memory ran out, "
         "or set generate.engine.name=transformers",
     )

@@ -59,6 +59,7 @@ class LocalEngine(Engine):
             "compute_type": self.compute_type,
             "threads": self.settings.compute.threads,
             "batch": self.settings.generate.engine.batch,
+            "batch_tokens": self.settings.generate.engine.batch_tokens,
             **self._adapted,
         }
 
@@ -97,6 +98,27 @@ class LocalEngine(Engine):
     def _load(self) -> None:
         """What must happen in the caller's thread, before a call that is bounded."""
         return
+
+    def _encoded(self, prompts: Sequence[str], prefix: str) -> tuple[list[int], list[list[int]]]:
+        """Tokens that all rows have in front, and each row's own.
+
+        The model goes on from a row's last token, so every row has one: the prefix's last, or the
+        end of another text.
+        """
+        head = self._tokens.encode([prefix])[0] if prefix else []
+        head, start = head[:-1], head[-1:]
+        rows = self._tokens.encode(prompts)
+        return head, [start + row or self._tokens.line_ends[:1] for row in rows]
+
+    def _fitting(self, width: int, count: int) -> int:
+        """Prompts of a batch: `batch`, or as many as attend to `batch_tokens` tokens together.
+
+        Args:
+            width: tokens of a prompt, its prefix and its continuation.
+            count: continuations of a prompt.
+        """
+        own = self.settings.generate.engine
+        return max(1, min(own.batch, own.batch_tokens // max(1, count * width)))
 
     @abstractmethod
     def _generate(self, prompts: Sequence[str], sampling: Sampling, prefix: str) -> Generated:

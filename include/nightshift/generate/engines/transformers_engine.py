@@ -31,10 +31,7 @@ class TransformersEngine(LocalEngine):
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        return super().identity | {
-            "device": str(device(self.settings)),
-            "batch_tokens": self.settings.generate.engine.batch_tokens,
-        }
+        return super().identity | {"device": str(device(self.settings))}
 
     def independent(self, sampling: Sampling) -> bool:  # noqa: ARG002
         return True
@@ -62,12 +59,8 @@ class TransformersEngine(LocalEngine):
 
     def _generate(self, prompts: Sequence[str], sampling: Sampling, prefix: str) -> Generated:
         model, ends = self._model, self._tokens.line_ends
-        head = self._tokens.encode([prefix])[0] if prefix else []
-        rows = self._tokens.encode(prompts)
+        head, rows = self._encoded(prompts, prefix)
         read = [len(head) + len(row) for row in rows]
-        # The model goes on from a row's last token, so every row has one.
-        head, start = head[:-1], head[-1:]
-        rows = [start + row or ends[:1] for row in rows]
         texts: list[list[str]] = [[] for _ in rows]
         tokens_of = [(0, 0)] * len(rows)
         try:
@@ -98,17 +91,11 @@ class TransformersEngine(LocalEngine):
     def _batches(
         self, rows: Sequence[Sequence[int]], prefix: int, sampling: Sampling
     ) -> Iterator[list[int]]:
-        """Places of the rows of each batch: of like lengths, for little padding.
-
-        A batch has at most `batch` prompts, and fewer where those are so long that its
-        continuations would be attending to more than `batch_tokens` tokens.
-        """
-        own = self.settings.generate.engine
+        """Places of the rows of each batch: of like lengths, for little padding."""
         batch: list[int] = []
         for i in sorted(range(len(rows)), key=lambda i: (len(rows[i]), i)):
             width = prefix + len(rows[i]) + sampling.max_new_tokens
-            full = (len(batch) + 1) * sampling.count * width > own.batch_tokens
-            if batch and (full or len(batch) == own.batch):
+            if batch and len(batch) >= self._fitting(width, sampling.count):
                 yield batch
                 batch = []
             batch.append(i)
